@@ -1,0 +1,55 @@
+"""What every command line of ours shares: errors a user can mend end in one sentence and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from features.errors import RitornoError
+
+Command = Callable[[argparse.Namespace], None]
+
+
+def run(parser: argparse.ArgumentParser, arguments: list[str] | None = None) -> int:
+    """Parse and run the chosen command (its `run` default); 0, or 2 with the error on standard error."""
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=os.environ.get("RITORNO_LOG", "WARNING").upper(), format="%(levelname)s %(name)s: %(message)s")
+    try:
+        options.run(options)
+    except RitornoError as error:
+        print(str(error), file=sys.stderr)  # noqa: T201  # the command's own voice
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, command: Command, text: str) -> argparse.ArgumentParser:
+    """Add a sub-command that runs `command`."""
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=command)
+    return parser
+
+
+def add_events(parser: argparse.ArgumentParser) -> None:
+    """The options by which every command takes events."""
+    parser.add_argument("--map", action="append", default=[], metavar="NAME=COLUMN", help="the file's name for one of our columns; repeatable")
+    parser.add_argument("--max-bad", type=float, default=0.05, metavar="SHARE", help="share of bad rows above which a load stops (default %(default)s)")
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """The option that names the event store."""
+    parser.add_argument("--store", type=Path, default=Path(os.environ.get("RITORNO_STORE", "var/store")), help="folder of the event store (default $RITORNO_STORE or %(default)s)")
+
+
+def now_us() -> int:
+    """The present, in microseconds since 1970. Only commands and the service ask the clock."""
+    return time.time_ns() // 1000

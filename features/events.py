@@ -1,0 +1,67 @@
+"""The event contract: one row per event, and the names it may use.
+
+Required: `customer_id`, `ts` (UTC; stored as microseconds since 1970), `event`. Everything else is optional.
+Event names follow the Segment e-commerce spec in snake case; GA4's names and Segment's own spelling
+("Order Completed") are understood. An orders-only file (`customer_id, ts, amount`) is a log of `order_completed`.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import numpy.typing as npt
+
+Int64s = npt.NDArray[np.int64]
+
+REQUIRED = ("customer_id", "ts")
+OPTIONAL = (
+    "event", "amount", "currency", "order_id", "channel", "campaign_id",
+    "category", "quantity", "discount", "value", "message_id",
+)  # fmt: skip
+COLUMNS = REQUIRED + OPTIONAL
+
+# The position in each tuple is the stored code: append, never reorder (the store format depends on it).
+EVENT_NAMES = (
+    "order_completed", "order_refunded", "product_viewed", "product_added", "page_viewed",
+    "email_sent", "email_opened", "email_clicked", "email_unsubscribed", "ad_impression", "ad_clicked",
+    "signed_up", "review_submitted", "referral_sent", "nps_submitted",
+    "support_ticket_opened", "support_ticket_closed", "coupon_redeemed", "consent_granted", "consent_revoked",
+    "checkout_started", "product_removed", "booking_completed", "subscription_renewed",
+)  # fmt: skip
+CHANNEL_NAMES = ("unknown", "web", "app", "store", "email", "paid_search", "seo", "social", "affiliate", "direct")
+
+GA4_NAMES = {
+    "purchase": "order_completed", "refund": "order_refunded", "view_item": "product_viewed",
+    "add_to_cart": "product_added", "remove_from_cart": "product_removed", "page_view": "page_viewed",
+    "sign_up": "signed_up", "begin_checkout": "checkout_started", "ad_click": "ad_clicked",
+    "ad_view": "ad_impression", "email_open": "email_opened", "email_click": "email_clicked",
+}  # fmt: skip
+
+ORDER = EVENT_NAMES.index("order_completed")
+REFUND = EVENT_NAMES.index("order_refunded")
+FIRST_CUSTOM = 64  # shops' own event and channel names get codes from here on; 255 is the last
+UNKNOWN_CHANNEL = 0
+UNKNOWN_CATEGORY = -1
+NULL_INT32 = np.iinfo(np.int32).min
+NULL_INT64 = np.iinfo(np.int64).min
+
+SECOND_US = 1_000_000
+DAY_US = 86_400 * SECOND_US
+MAX_ID_BYTES = 256
+
+
+def canonical_event(name: str) -> str:
+    """The contract's name for an event as a shop writes it: 'Order Completed', 'purchase' → 'order_completed'."""
+    snake = re.sub(r"[\s\-]+", "_", name.strip()).lower()
+    return GA4_NAMES.get(snake, snake)
+
+
+def end_of_day_us(day: str | np.datetime64) -> int:
+    """The last microsecond of a calendar day (UTC): an event on the as_of day is known that evening."""
+    return int(np.datetime64(day, "D").astype(np.int64)) * DAY_US + DAY_US - 1
+
+
+def day_of(ts_us: int) -> np.datetime64:
+    """The calendar day (UTC) of an instant in microseconds."""
+    return np.datetime64(ts_us // DAY_US, "D")

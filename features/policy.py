@@ -1,0 +1,101 @@
+"""The shop's own numbers: a policy read off its gaps, with no fixed number of days built in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from features.algebra import ORDERS, Expr, coalesce, gaps
+from features.lifecycle import GAP_COUNT, LOG_LAST, LOG_TOTAL, LOG_UNIT, SILENCE, Policy
+
+Floats = npt.NDArray[np.float64]
+
+HORIZONS = (7, 14, 30, 60, 90, 180, 365)
+SPREAD_WITHOUT_GAPS = 1.0  # variance of ln(gap) between and within customers, where a shop has no gaps to read it from
+
+
+@dataclass(frozen=True)
+class ShopGaps:
+    """The shop's gaps up to as_of, one entry a customer with a kept order; shapes (n_customers,)."""
+
+    number: Floats
+    log_total: Floats
+    log_squares: Floats
+    log_last: Floats
+    largest: Floats
+    silence: Floats
+
+GAPS_EXPRESSIONS: dict[str, Expr] = {
+    "number": GAP_COUNT,
+    "log_total": LOG_TOTAL,
+    "log_squares": gaps("log_squares", ORDERS) / (LOG_UNIT * LOG_UNIT),
+    "log_last": coalesce(LOG_LAST, 0.0),
+    "largest": coalesce(gaps("largest", ORDERS), 0.0),
+    "silence": coalesce(SILENCE, -1.0),
+}
+
+
+def derive_policy(shop: ShopGaps, log_age_days: int, horizon_days: int | None = None, **overrides: object) -> Policy:
+    """The policy read off a shop's own gaps; `overrides` replace single fields.
+
+    A shop without a single repeat purchase is judged by how long its customers have been silent so far: the
+    only sign of its rhythm there is.
+    """
+    repeated = shop.number > 0
+    if not repeated.any():
+        return _policy_without_gaps(shop, log_age_days, horizon_days, overrides)
+    n, total = shop.number[repeated], shop.log_total[repeated]
+    mean, within, between = _variances(n, total, shop.log_squares[repeated])
+    z = _standardised_last_gaps(shop, mean, within, between)
+    longest = np.sort(shop.largest[repeated])
+    at_risk_max, lapsed_max = np.quantile(longest, [0.95, 0.99])
+    fields: dict[str, object] = {
+        "horizon_days": horizon_days or natural_horizon(float(np.exp(mean + 0.84 * np.sqrt(within + between))), log_age_days),
+        "log_gap_mean": mean, "log_gap_within": within, "log_gap_between": between,
+        "at_risk_z": float(np.quantile(z, 0.80)), "lapsed_z": float(np.quantile(z, 0.95)),
+        "at_risk_max_days": float(at_risk_max), "lapsed_max_days": float(max(lapsed_max, at_risk_max)),
+    }  # fmt: skip
+    return Policy(**{**fields, **overrides})  # type: ignore[arg-type]
+
+
+def natural_horizon(gap_days: float, log_age_days: int) -> int:
+    """The first of the usual horizons that holds a longish gap, and fits three times into the log."""
+    fitting = [h for h in HORIZONS if 3 * h <= log_age_days] or [HORIZONS[0]]
+    return next((h for h in fitting if h >= gap_days), fitting[-1])
+
+
+def _variances(n: Floats, total: Floats, squares: Floats) -> tuple[float, float, float]:
+    """Mean, within- and between-customer variance of ln(gap), by moments (Searle et al., Variance Components, §3.6)."""
+    mean = float(total.sum() / n.sum())
+    inside = float(np.maximum(squares - total**2 / n, 0.0).sum())
+    within = inside / max(float((n - 1).sum()), 1.0) if (n > 1).any() else SPREAD_WITHOUT_GAPS
+    spread = float((n * (total / n - mean) ** 2).sum()) - (len(n) - 1) * within
+    weight = float(n.sum() - (n**2).sum() / n.sum())
+    between = spread / weight if weight > 0 else 0.0
+    floor = 1e-3
+    return mean, max(within, floor), max(between, floor)
+
+
+def _standardised_last_gaps(shop: ShopGaps, mean: float, within: float, between: float) -> Floats:
+    """Each customer's latest ln(gap), against what her earlier gaps and the shop's led to expect; in deviations."""
+    has = shop.number > 0
+    n, total = shop.number[has] - 1, shop.log_total[has] - shop.log_last[has]
+    precision = n / within + 1 / between
+    expected = (total / within + mean / between) / precision
+    return (shop.log_last[has] - expected) / np.sqrt(within + 1 / precision)
+
+
+def _policy_without_gaps(
+    shop: ShopGaps, log_age_days: int, horizon_days: int | None, overrides: dict[str, object]
+) -> Policy:
+    silence = np.maximum(shop.silence[shop.silence >= 0], 1.0)
+    typical = float(np.log(np.median(silence))) if len(silence) else float(np.log(max(log_age_days, 2) / 2))
+    longest = float(max(log_age_days, 2))
+    fields: dict[str, object] = {
+        "horizon_days": horizon_days or natural_horizon(float(np.exp(typical)), log_age_days),
+        "log_gap_mean": typical, "log_gap_within": SPREAD_WITHOUT_GAPS, "log_gap_between": SPREAD_WITHOUT_GAPS,
+        "at_risk_z": 0.0, "lapsed_z": 0.8, "at_risk_max_days": longest, "lapsed_max_days": longest,
+    }  # fmt: skip
+    return Policy(**{**fields, **overrides})  # type: ignore[arg-type]

@@ -1,0 +1,150 @@
+"""Files in, one raw frame out: CSV, Parquet and Arrow; a file, a glob or a folder of them.
+
+The frame has the contract's column names and nothing is judged yet: that is the doctor's work.
+"""
+
+from __future__ import annotations
+
+import glob
+import gzip
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.feather
+import pyarrow.parquet
+
+from features.errors import EventsError
+from features.events import COLUMNS, REQUIRED
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".parquet", ".arrow", ".feather")
+DELIMITERS = ",;\t|"
+ROW_NUMBER = "row"
+"""Extra column: the row's number in its file, from 1, headers not counted."""
+RAGGED = "ragged"
+"""Extra column: what is wrong with a line that does not have as many fields as the header; null where all is well."""
+
+
+def read_events(source: str | Path, mapping: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """The rows of a file, glob or folder, with the contract's columns that it has. Raises EventsError.
+
+    mapping: contract name → the file's name, for columns that are called otherwise.
+    """
+    frames = [_renamed(_read_file(path), path, mapping or {}) for path in _files(str(source))]
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+
+
+def parse_mapping(options: Sequence[str]) -> dict[str, str]:
+    """`["ts=InvoiceDate"]` as a mapping. Raises EventsError for anything else."""
+    mapping = {}
+    for option in options:
+        ours, separator, theirs = option.partition("=")
+        if not separator or ours not in COLUMNS or not theirs:
+            raise EventsError(f"--map: found '{option}', expected NAME=COLUMN with NAME one of {', '.join(COLUMNS)}.")
+        mapping[ours] = theirs
+    return mapping
+
+
+def _files(source: str) -> list[Path]:
+    path = Path(source)
+    if path.is_dir():
+        found = sorted(p for p in path.iterdir() if p.is_file() and _suffix(p))
+        if not found:
+            raise EventsError(
+                f"events: found no event file in the folder {source}, expected {', '.join(SUFFIXES)}. Name the file itself."
+            )
+        return found
+    if path.is_file():
+        return [path]
+    found = sorted(Path(name) for name in glob.glob(source))  # noqa: PTH207  # Path.glob takes no absolute pattern
+    if not found:
+        raise EventsError(f"events: found nothing at {source}, expected a file, a glob or a folder. Check the path.")
+    return found
+
+
+def _suffix(path: Path) -> str | None:
+    return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
+
+
+def _read_file(path: Path) -> pd.DataFrame:
+    suffix = _suffix(path)
+    if suffix is None:
+        raise EventsError(f"events: found {path.name}, expected a file ending in {', '.join(SUFFIXES)}. Convert or rename it.")
+    if path.stat().st_size == 0:
+        raise EventsError(f"events: {path} is empty, expected a header and rows. Export the events again.")
+    try:
+        if suffix == ".parquet":
+            return _to_pandas(pyarrow.parquet.read_table(path))
+        if suffix in (".arrow", ".feather"):
+            return _to_pandas(pyarrow.feather.read_table(path))
+        return _read_csv(path)
+    except (pa.ArrowException, OSError, UnicodeDecodeError, EOFError) as error:
+        raise EventsError(f"events: {path} cannot be read ({str(error)[:200]}), expected {suffix[1:]} in UTF-8. Export it again.") from error
+
+
+def _to_pandas(table: pa.Table) -> pd.DataFrame:
+    frame = table.to_pandas(types_mapper=None)
+    frame[ROW_NUMBER] = range(1, len(frame) + 1)
+    return frame
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """All columns as text, empty fields null; lines with too few or too many fields kept aside under RAGGED."""
+    delimiter, names = _header(path)
+    ragged: list[tuple[int | None, str]] = []
+
+    def keep(row: pa.csv.InvalidRow) -> str:
+        ragged.append((row.number, f"found {row.actual_columns} fields, expected {row.expected_columns}"))
+        return "skip"
+
+    table = pyarrow.csv.read_csv(
+        path,
+        read_options=pyarrow.csv.ReadOptions(use_threads=False),  # so that skipped rows know their number
+        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=keep, newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
+        ),
+    )
+    frame = table.to_pandas()
+    bad = {(number or 2) - 1 for number, _ in ragged}
+    frame[ROW_NUMBER] = [n for n in range(1, len(frame) + len(ragged) + 1) if n not in bad][: len(frame)]
+    if ragged:
+        frame[RAGGED] = None
+        extra = pd.DataFrame({ROW_NUMBER: [(n or 2) - 1 for n, _ in ragged], RAGGED: [text for _, text in ragged]})
+        frame = pd.concat([frame, extra], ignore_index=True)
+    return frame
+
+
+def _header(path: Path) -> tuple[str, list[str]]:
+    """The delimiter (the one the first line has most of) and the column names."""
+    opener = gzip.open if path.name.lower().endswith(".gz") else open
+    with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+        line = file.readline().rstrip("\r\n")
+    delimiter = max(DELIMITERS, key=line.count)
+    return delimiter, [name.strip('"') for name in line.split(delimiter)]
+
+
+def _renamed(frame: pd.DataFrame, path: Path, mapping: Mapping[str, str]) -> pd.DataFrame:
+    for ours, theirs in mapping.items():
+        if theirs not in frame:
+            raise EventsError(
+                f"events: found no column '{theirs}' in {path}, which --map names for {ours}; "
+                f"its columns are {', '.join(map(str, frame.columns.drop(ROW_NUMBER)))}. Correct --map."
+            )
+    # A column under a contract name that the mapping takes from elsewhere gives way.
+    frame = frame.drop(columns=[ours for ours, theirs in mapping.items() if ours != theirs and ours in frame])
+    frame = frame.rename(columns={theirs: ours for ours, theirs in mapping.items()})
+    missing = [name for name in REQUIRED if name not in frame]
+    if missing:
+        raise EventsError(
+            f"events: found the columns {', '.join(map(str, frame.columns.drop(ROW_NUMBER)))} in {path}, expected also "
+            f"{', '.join(missing)}. Name them, for example: --map {missing[0]}=THE_COLUMN"
+        )
+    if not {"event", "amount"} & set(frame.columns):
+        raise EventsError(
+            f"events: found neither 'event' nor 'amount' in {path}, expected at least one: a log of events has the first, "
+            f"a list of orders the second. Name it, for example: --map amount=THE_COLUMN"
+        )
+    return frame[[name for name in (*COLUMNS, ROW_NUMBER, RAGGED) if name in frame]]

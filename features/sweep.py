@@ -1,0 +1,177 @@
+"""The sweep: every feature of every customer at every cut-off, in one pass; the same function for one customer.
+
+`compile_sweep` turns declared features into machine code once and keeps it on disk, so only the first run on a
+machine waits for the compiler. Training, batch and a single request all run what it returns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+
+from features.algebra import Edge, Expr
+from features.codegen import COLUMN_ARGUMENTS, source
+from features.errors import EventsError
+from features.events import DAY_US, EVENT_NAMES, FIRST_CUSTOM
+from features.lifecycle import Policy
+from features.log import EventLog
+
+logger = logging.getLogger(__name__)
+
+LONGEST_GAP = 40_000  # days; a gap of a century is its own problem
+LOGS = np.round(np.log(np.maximum(np.arange(LONGEST_GAP), 1)) * 1e6).astype(np.int64)
+
+Int64s = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows of consecutive customers: values (n_rows, n_columns), and each row's customer position and as_of position.
+
+    `values` is a view of a buffer that the next chunk reuses: copy what must stay.
+    """
+
+    values: Floats
+    customer: Int64s
+    as_of: Int64s
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A compiled pass. Columns come in the order of the expressions it was made from."""
+
+    module: ModuleType
+    edges: tuple[Edge, ...]
+    params: tuple[str, ...]
+    n_columns: int
+
+    def chunks(
+        self, log: EventLog, as_ofs: Int64s, policy: Policy, dtype: npt.DTypeLike = np.float64, max_rows: int = 65_536
+    ) -> Iterator[Chunk]:
+        """Stream the table: one row per customer and as_of (microseconds, ascending) on or after her first event."""
+        columns, question = self._columns(log), self._question(log, as_ofs, policy)
+        rows = self.module.rows_before(log.columns["ts"], log.offsets, 0, log.n_customers, as_ofs)
+        buffer = np.empty((0, self.n_columns), dtype)
+        for first, last in _cuts(rows, max_rows):
+            size = int(rows[last] - rows[first])
+            if size > len(buffer):
+                buffer = np.empty((size, self.n_columns), dtype)
+            part = rows[first : last + 1] - rows[first]
+            self.module.customers(*columns, log.offsets, first, last, *question, part, buffer)
+            per_customer = np.diff(part)
+            customer = np.repeat(np.arange(first, last), per_customer)
+            as_of = np.arange(size) - np.repeat(part[1:], per_customer) + len(as_ofs)
+            yield Chunk(buffer[:size], customer, as_of)
+
+    def one(self, log: EventLog, customer: int, as_of: int, policy: Policy) -> Floats:
+        """One customer's row, shape (n_columns,), float64; all null if she was not yet known. For single requests."""
+        out = np.full((1, self.n_columns), np.nan)
+        question = self._question(log, np.array([as_of], np.int64), policy)
+        start, end = log.offsets[customer], log.offsets[customer + 1]
+        self.module.customer(*self._columns(log), start, end, *question, out, 0)
+        return out[0]
+
+    def _columns(self, log: EventLog) -> list[npt.NDArray[np.generic]]:
+        return [log.columns[name] for name in COLUMN_ARGUMENTS]
+
+    def _question(self, log: EventLog, as_ofs: Int64s, policy: Policy) -> tuple[object, ...]:
+        """The generated functions' arguments from as_ofs to logs."""
+        edges, params = self._edges_us(policy), self._params(policy)
+        return as_ofs, _as_of_parts(log, as_ofs), edges, params, goal_code(log, policy), LOGS
+
+    def _edges_us(self, policy: Policy) -> Int64s:
+        days = [edge.days + edge.horizons * policy.horizon_days for edge in self.edges]
+        return np.array([max(d, 0) * DAY_US for d in days], np.int64)  # never past as_of
+
+    def _params(self, policy: Policy) -> npt.NDArray[np.float64]:
+        return np.array([float(getattr(policy, name)) for name in self.params], np.float64)
+
+
+def compile_sweep(expressions: Sequence[Expr]) -> Sweep:
+    """The pass that computes these expressions, compiled or taken from the cache on disk."""
+    return _compiled(tuple(expressions))
+
+
+def goal_code(log: EventLog, policy: Policy) -> int:
+    """The stored code of the policy's goal event. Raises EventsError when the log cannot contain it."""
+    if policy.goal_event in EVENT_NAMES:
+        return EVENT_NAMES.index(policy.goal_event)
+    if policy.goal_event in log.events:
+        return FIRST_CUSTOM + log.events.index(policy.goal_event)
+    raise EventsError(
+        f"policy: found goal_event '{policy.goal_event}', expected an event of this log "
+        f"({', '.join((*EVENT_NAMES, *log.events))}). Correct the policy."
+    )
+
+
+@lru_cache(maxsize=32)
+def _compiled(expressions: tuple[Expr, ...]) -> Sweep:
+    text, edges, params = source(expressions)
+    return Sweep(_load(text), tuple(edges), tuple(params), len(expressions))
+
+
+def _load(text: str) -> ModuleType:
+    """The generated module, from a file named after its content so that Numba's cache beside it stays valid."""
+    name = f"ritorno_sweep_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    path = cache_folder() / f"{name}.py"
+    if not path.exists():
+        fresh = path.with_suffix(f".{os.getpid()}")
+        fresh.write_text(text)
+        os.replace(fresh, path)
+        logger.info("compiling a feature pass of %d lines; the next run will find it in %s", text.count("\n"), path.parent)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # Numba looks the module up by name when it reads its cache
+    spec.loader.exec_module(module)
+    return module
+
+
+@lru_cache(maxsize=1)
+def cache_folder() -> Path:
+    """Where compiled passes are kept: $RITORNO_CACHE, else the user's cache folder, else one for this process only.
+
+    Code is imported from there, so a folder that others could write to is not used.
+    """
+    chosen = os.environ.get("RITORNO_CACHE")
+    base = Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ritorno"
+    try:
+        base.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.access(base, os.W_OK) and base.stat().st_uid == os.getuid():
+            return base
+    except (OSError, RuntimeError):
+        pass
+    logger.warning("no private cache folder at %s: the feature pass is compiled anew for each process", base)
+    return Path(tempfile.mkdtemp(prefix="ritorno-"))
+
+
+def _as_of_parts(log: EventLog, as_ofs: Int64s) -> npt.NDArray[np.float64]:
+    """Per as_of, in the order of codegen.AS_OF_PARTS: its day since 1970, its day of the year, the log's age in days."""
+    days = as_ofs // DAY_US
+    dates = days.astype("datetime64[D]")
+    day_of_year = (dates - dates.astype("datetime64[Y]")).astype(np.int64) + 1
+    return np.stack([days, day_of_year, days - log.first_ts // DAY_US], axis=1).astype(np.float64)
+
+
+def _cuts(rows: Int64s, max_rows: int) -> Iterator[tuple[int, int]]:
+    """Ranges of customers with at most max_rows rows each (more only where a single customer has more)."""
+    first, end = 0, len(rows) - 1
+    while first < end:
+        last = int(np.searchsorted(rows, rows[first] + max_rows, side="right")) - 1
+        last = min(max(last, first + 1), end)
+        yield first, last
+        first = last

@@ -1,0 +1,109 @@
+"""The table: one row per customer and as_of, one column per feature. The only place where a cut-off is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from features.catalogue import fingerprint, pick
+from features.catalogue.declare import Feature
+from features.events import DAY_US, end_of_day_us
+from features.lifecycle import Policy
+from features.log import EventLog
+from features.policy import GAPS_EXPRESSIONS, ShopGaps, derive_policy
+from features.sweep import compile_sweep
+
+AsOf = str | np.datetime64 | int
+"""A calendar day (its end, UTC), or an instant in microseconds since 1970."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Feature values, shape (n_rows, n_features), with each row's customer and as_of (positions, and the instants)."""
+
+    features: tuple[Feature, ...]
+    values: npt.NDArray[np.floating]
+    customer: npt.NDArray[np.int64]
+    as_of: npt.NDArray[np.int64]
+    as_ofs: npt.NDArray[np.int64]
+    log: EventLog
+
+    @property
+    def names(self) -> list[str]:
+        """The columns' names."""
+        return [feature.name for feature in self.features]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What the columns mean; see `features.catalogue.fingerprint`."""
+        return fingerprint(self.features)
+
+    @cached_property
+    def _position(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.names)}
+
+    def __len__(self) -> int:
+        return len(self.customer)
+
+    def column(self, name: str) -> npt.NDArray[np.floating]:
+        """One feature's values, shape (n_rows,)."""
+        return self.values[:, self._position[name]]
+
+    def rows(self, keep: npt.NDArray[np.generic]) -> Table:
+        """Some of the rows: a mask or positions."""
+        return Table(self.features, self.values[keep], self.customer[keep], self.as_of[keep], self.as_ofs, self.log)
+
+    @property
+    def customer_ids(self) -> list[str]:
+        """Each row's customer_id."""
+        return [self.log.ids[int(c)] for c in self.customer]
+
+    def frame(self) -> pd.DataFrame:
+        """As pandas: customer_id, as_of (UTC), then the features."""
+        frame = pd.DataFrame(self.values, columns=self.names)
+        frame.insert(0, "customer_id", self.customer_ids)
+        frame.insert(1, "as_of", pd.to_datetime(self.as_ofs[self.as_of], unit="us", utc=True))
+        return frame
+
+
+def build(
+    log: EventLog, as_ofs: Iterable[AsOf], policy: Policy, names: Sequence[str] | None = None,
+    dtype: npt.DTypeLike = np.float64,
+) -> Table:  # fmt: skip
+    """Every customer known by each as_of, from events up to and including it. Raises UnknownName for a wrong name."""
+    chosen = pick(names)
+    instants = np.unique(np.array([instant(as_of) for as_of in as_ofs], np.int64))
+    sweep = compile_sweep([feature.expression for feature in chosen])
+    chunks = [
+        (chunk.values.copy(), chunk.customer, chunk.as_of) for chunk in sweep.chunks(log, instants, policy, dtype)
+    ]
+    if not chunks:
+        return Table(chosen, np.empty((0, len(chosen)), dtype), _none(), _none(), instants, log)
+    values, customer, as_of = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
+    return Table(chosen, values, customer, as_of, instants, log)
+
+
+def shop_policy(log: EventLog, as_of: AsOf, horizon_days: int | None = None, **overrides: object) -> Policy:
+    """The policy read off what is known of the shop at as_of."""
+    now = instant(as_of)
+    start = Policy(30, 3.0, 1.0, 1.0, 0.84, 1.64, 365.0, 365.0, goal_event=str(overrides.get("goal_event", "order_completed")))
+    sweep = compile_sweep(list(GAPS_EXPRESSIONS.values()))
+    parts = [chunk.values.copy() for chunk in sweep.chunks(log, np.array([now], np.int64), start)]
+    values = np.concatenate(parts) if parts else np.empty((0, sweep.n_columns))
+    ordered = values[values[:, list(GAPS_EXPRESSIONS).index("silence")] >= 0]
+    gaps = ShopGaps(**{name: ordered[:, i] for i, name in enumerate(GAPS_EXPRESSIONS)})
+    return derive_policy(gaps, int((now - log.first_ts) // DAY_US), horizon_days, **overrides)
+
+
+def instant(as_of: AsOf) -> int:
+    """as_of in microseconds since 1970: a day means its last microsecond (UTC)."""
+    return int(as_of) if isinstance(as_of, int | np.integer) else end_of_day_us(as_of)
+
+
+def _none() -> npt.NDArray[np.int64]:
+    return np.empty(0, np.int64)
