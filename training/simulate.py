@@ -1,9 +1,9 @@
 """A simulated online shop whose truth is known: a test bed for every model here, and a second demo.
 
 Real data never says what a customer's rate was, when she really left, or what the mail did to her; here all of it is
-written down beside the events. The mechanisms, one file each: `simulated_people` (traits), `simulated_lives` (orders
-and moods), `simulated_orders` (money, refunds, opinions), `simulated_behaviour` (visits, ads), `simulated_mail`
-(consent, newsletters), `simulated_campaign` (the randomised campaign), `simulated_season` (the calendar).
+written down beside the events. The mechanisms, one file each: `simulated.people` (traits), `simulated.lives` (orders
+and moods), `simulated.orders` (money, refunds, opinions), `simulated.behaviour` (visits, ads), `simulated.mail`
+(consent, newsletters), `simulated.campaign` (the randomised campaign), `simulated.season` (the calendar).
 """
 
 import json

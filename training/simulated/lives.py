@@ -7,7 +7,7 @@ time (k exponential phases), so each customer has her own rhythm. Her *mood* is 
 
 An order that goes wrong sends an engaged customer to fading with probability `TROUBLE_FADES`. The pace of everything
 due is 1, 0.45 and 0 in the three moods. All of it is memoryless given stage, mood and the time since the last order,
-which is why the future can be drawn again from any date on (`simulated_future`).
+which is why the future can be drawn again from any date on (`simulated.future`).
 """
 
 from dataclasses import dataclass, replace

@@ -1,0 +1,1 @@
+"""What is predicted, and by which formulas: fitting and prediction, no I/O."""

@@ -1,0 +1,56 @@
+"""P(no kept order within the horizon), for everyone with at least one kept order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from features.table import Table
+from models.blend import Blend
+from models.card import Card
+from models.examples import matrix
+from models.expectation import Expecter
+from models.forest import Forest
+from models.links import PURCHASE
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ChurnModel:
+    """The purchase blend over card.horizon_days. `stretch` is the horizon, in days, at which the expectation is read."""
+
+    card: Card
+    expecter: Expecter
+    stretch: float
+    purchase: Blend
+
+    name = "churn"
+
+    def predict(self, table: Table) -> Floats:
+        """P(no kept order within card.horizon_days), shape (n_rows,), in [0, 1]; null for rows without a kept order."""
+        probability = 1 - self.purchase.answers(*self._questions(table))
+        return np.where(table.column("orders") > 0, probability, np.nan)
+
+    def contributions(self, table: Table) -> tuple[Floats, Floats, float]:
+        """To the log-odds of *churn*: of each input (models.examples.matrix), of the expectation, and the constant."""
+        inputs, expectation, constant = self.purchase.contributions(*self._questions(table))
+        return -inputs, -expectation, -constant
+
+    def _questions(self, table: Table) -> tuple[Floats, npt.NDArray[np.float32]]:
+        answered = self.expecter.expect(table, self.stretch).purchase_probability
+        return answered, matrix(table, self.expecter.expect(table, self.card.trained["horizon_days"]))
+
+    def to_parts(self) -> dict[str, Any]:
+        """Everything but the card, as plain JSON and forests; see models.bundle."""
+        forests = {} if self.purchase.forest is None else {"purchase": self.purchase.forest}
+        fields = {"expecter": self.expecter.params(), "stretch": self.stretch, "purchase": self.purchase.to_json()}
+        return {"json": fields, "forests": forests}
+
+    @classmethod
+    def from_parts(cls, card: Card, expecter: Expecter, parts: dict[str, Any], forests: dict[str, Forest]) -> ChurnModel:
+        """The model that `to_parts` took apart."""
+        return cls(card, expecter, parts["stretch"], Blend.from_json(PURCHASE, parts["purchase"], forests.get("purchase")))

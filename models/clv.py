@@ -1,0 +1,83 @@
+"""What each customer will spend within the horizon, on how many days, for everyone with at least one kept order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from features.table import Table
+from models.blend import Blend
+from models.card import Card
+from models.examples import matrix
+from models.expectation import Expecter
+from models.forest import Forest
+from models.intervals import Interval
+from models.links import ORDER_DAYS, SPEND
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Value:
+    """Within the horizon, each shape (n_rows,): days with an order, spend and the bounds of its interval (currency unit)."""
+
+    order_days: Floats
+    spend: Floats
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True)
+class ClvModel:
+    """Spend is the mean, on the log scale, of what is forecast directly and of forecast days × expected value of one.
+
+    `spend_level` brings the mean's total to what the expectation, corrected by the backtest, says of the shop.
+    """
+
+    card: Card
+    expecter: Expecter
+    stretch: float
+    order_days: Blend
+    spend: Blend
+    spend_level: float
+    interval: Interval
+
+    name = "clv"
+
+    def predict(self, table: Table) -> Value:
+        """Over card.horizon_days; null for rows without a kept order."""
+        asked = self.expecter.expect(table, self.stretch)
+        inputs = matrix(table, self.expecter.expect(table, self.card.trained["horizon_days"]))
+        days = self.order_days.margins(asked.order_days, inputs)
+        direct = self.spend.margins(asked.spend, inputs)
+        spend = np.exp(mean_spend_margin(direct, days, asked.order_value) + self.spend_level)
+        spend = np.where(asked.order_value > 0, spend, 0.0)
+        low, high = self.interval.around(spend)
+        buyer = table.column("orders") > 0
+        return Value(*(np.where(buyer, answer, np.nan) for answer in (np.exp(days), spend, low, high)))
+
+    def to_parts(self) -> dict[str, Any]:
+        """Everything but the card, as plain JSON and forests; see models.bundle."""
+        blends = {"order_days": self.order_days, "spend": self.spend}
+        return {
+            "json": {
+                "expecter": self.expecter.params(), "stretch": self.stretch, "spend_level": self.spend_level,
+                "interval": self.interval.to_json(), **{name: blend.to_json() for name, blend in blends.items()},
+            },
+            "forests": {name: blend.forest for name, blend in blends.items() if blend.forest is not None},
+        }  # fmt: skip
+
+    @classmethod
+    def from_parts(cls, card: Card, expecter: Expecter, parts: dict[str, Any], forests: dict[str, Forest]) -> ClvModel:
+        """The model that `to_parts` took apart."""
+        days = Blend.from_json(ORDER_DAYS, parts["order_days"], forests.get("order_days"))
+        spend = Blend.from_json(SPEND, parts["spend"], forests.get("spend"))
+        return cls(card, expecter, parts["stretch"], days, spend, parts["spend_level"], Interval.from_json(parts["interval"]))
+
+
+def mean_spend_margin(direct: Floats, days: Floats, order_value: Floats) -> Floats:
+    """ln of the geometric mean of the two forecasts of spend; arguments: ln spend, ln days, value of an order day."""
+    return 0.5 * direct + 0.5 * (days + np.log(np.maximum(order_value, 1e-4)))

@@ -1,0 +1,65 @@
+"""What the learners learn from: rows of the feature table at past cut-offs, and what came of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from features.table import Table
+from models.expectation import Expectation
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+EXPECTED = ("expected_purchase_logit", "expected_order_days_log", "expected_order_value_log")
+"""Input columns that come from the expectation, after the features."""
+TINY = 1e-6
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows (customer × cut-off) of one population, with what happened within horizon_days; each array has n_rows.
+
+    order_days, spend: of the horizon. state: position in models.transition.STATES at the cut-off and at its end.
+    weight: how much a row counts. The customer (table.customer) groups rows for early stopping.
+    """
+
+    table: Table
+    expectation: Expectation
+    horizon_days: int
+    order_days: Floats
+    spend: Floats
+    state: Ints
+    next_state: Ints
+    weight: Floats
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def rows(self, keep: npt.NDArray[np.generic]) -> Examples:
+        """Some of the rows: a mask or positions."""
+        return Examples(
+            self.table.rows(keep), some(self.expectation, keep), self.horizon_days, self.order_days[keep],
+            self.spend[keep], self.state[keep], self.next_state[keep], self.weight[keep],
+        )  # fmt: skip
+
+    @property
+    def inputs(self) -> npt.NDArray[np.float32]:
+        """What the trees see; see `matrix`."""
+        return matrix(self.table, self.expectation)
+
+
+def some(expectation: Expectation, keep: npt.NDArray[np.generic]) -> Expectation:
+    """The expectation of some rows."""
+    return Expectation(
+        expectation.purchase_probability[keep], expectation.order_days[keep], expectation.order_value[keep]
+    )
+
+
+def matrix(table: Table, expectation: Expectation) -> npt.NDArray[np.float32]:
+    """Features, then the EXPECTED columns, shape (n_rows, n_features + 3); null is NaN."""
+    p = np.clip(expectation.purchase_probability, TINY, 1 - TINY)
+    expected = (np.log(p / (1 - p)), np.log(np.maximum(expectation.order_days, TINY)), np.log(np.maximum(expectation.order_value, TINY)))
+    return np.concatenate([table.values.astype(np.float32), np.stack(expected, axis=1).astype(np.float32)], axis=1)

@@ -1,0 +1,167 @@
+"""How a blend is fitted: each window's level taken out, learners fitted, the level put back by the expectation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import xgboost as xgb
+
+from scipy.optimize import brentq
+
+from features.catalogue import CATALOGUE
+from features.table import Table
+from models.blend import Blend, expectation_alone
+from models.boosting import Growth, grow
+from models.examples import EXPECTED, Examples
+from models.expectation import Expectation, Expecter
+from models.forest import from_booster
+from models.linear import fit_linear
+from models.links import Link
+
+Floats = npt.NDArray[np.float64]
+
+CUSTOMERS_TO_TRUST = 200.0  # learners weigh n / (n + this): with few customers the expectation keeps more of the say
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The blend's shares; chosen by rolling-origin backtests on several shops, none of them special to one."""
+
+    expectation: float = 0.5
+    linear: float = 0.25
+    trees: float = 0.5
+    ridge: float = 0.03
+    most_rows: int = 60_000
+    growth: Growth = Growth()
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A blend, and XGBoost's own object for its trees (None without trees)."""
+
+    blend: Blend
+    booster: xgb.Booster | None
+
+
+@dataclass(frozen=True)
+class Today:
+    """The customers the model will answer for: their table at as_of, and what is expected of them in the horizon asked for."""
+
+    table: Table
+    expectation: Expectation
+
+
+def answer_of(link: Link, expectation: Expectation) -> Floats:
+    """The expectation's own answer to a link's question."""
+    return {
+        "purchase": expectation.purchase_probability,
+        "order_days": expectation.order_days,
+        "spend": expectation.spend,
+    }[link.name]
+
+
+def target_of(link: Link, examples: Examples) -> Floats:
+    """What happened: bought or not, days, money (never below zero: a refund of an older order is no negative demand)."""
+    return {
+        "purchase": (examples.order_days > 0).astype(np.float64),
+        "order_days": examples.order_days,
+        "spend": np.maximum(examples.spend, 0.0),
+    }[link.name]
+
+
+def fit_blend(
+    link: Link, examples: Examples, today: Today, inputs_today: npt.NDArray[np.float32], recipe: Recipe, level: float = 0.0
+) -> Fitted:
+    """The blend for today's customers. level: what the backtest adds to the expectation's level, on the link scale."""
+    expected_today = link.margin(answer_of(link, today.expectation))
+    learnt = _sample(examples, recipe.most_rows)
+    target = target_of(link, learnt)
+    if not len(learnt) or target.max() <= 0 or target.min() == target.max():
+        return Fitted(replace(expectation_alone(link), intercept=level), None)
+    unit = float(target.mean()) if link.name == "spend" else 1.0  # amounts near 1, whatever the currency
+    target = _without_outliers(target / unit) if link.name == "spend" else target / unit
+    base = link.margin(answer_of(link, learnt.expectation)) - np.log(unit)
+    window = learnt.table.as_of
+    usable = usable_inputs(learnt)
+    inputs = learnt.inputs
+    linear = fit_linear(
+        inputs, target, base + _levels(link, base, target, window), learnt.weight, link, recipe.ridge, usable
+    )
+    flat = _levels(link, np.zeros(len(target)), target, window)
+    booster = grow(_only(inputs, usable), target, flat, learnt.table.customer, learnt.weight, link.objective, recipe.growth)
+    forest = from_booster(booster)
+    customers = len(np.unique(learnt.table.customer))
+    trust = customers / (customers + CUSTOMERS_TO_TRUST)
+    trees_share, linear_share = recipe.trees * trust, recipe.linear * trust
+    slope = 1.0 - (1.0 - recipe.expectation) * trust
+    blend = Blend(link, 0.0, slope, linear_share, linear, trees_share, forest)
+    margins = blend.margins(answer_of(link, today.expectation), inputs_today)
+    total = float(link.answer(expected_today).sum())
+    return Fitted(replace(blend, intercept=link.shift_to(margins, total) + level), booster)
+
+
+def usable_inputs(examples: Examples) -> npt.NDArray[np.bool_]:
+    """Inputs worth learning from: not constant, and no codes or dates, which only tell one window from another."""
+    inputs = examples.inputs
+    names = [*examples.table.names, *EXPECTED]
+    varies = np.nanmax(inputs, axis=0, initial=-np.inf) > np.nanmin(inputs, axis=0, initial=np.inf)
+    tells_windows = np.array([name in CATALOGUE and CATALOGUE[name].unit in ("code", "day") for name in names])
+    return varies & ~tells_windows
+
+
+def leftover(link: Link, windows: Sequence[tuple[Examples, Expectation]]) -> float:
+    """What the expectation's level lacks once its order days are right, by what past windows agree on; link scale.
+
+    windows: each window's examples, and what was expected of them at the horizon in which the expectation, fitted on
+    what was known at its cut-off, has as many order days as came. What is then still missing is its own bias about
+    who comes at all, and about how much a day is worth. The mean over windows is drawn to 0 by its own unsteadiness:
+    mean · max(0, 1 − variance / mean²), the positive-part James-Stein estimator (Efron & Morris 1973) of one level.
+    """
+    found = [
+        link.shift_to(link.margin(answer_of(link, expected)), float(target_of(link, part).sum()))
+        for part, expected in windows
+    ]
+    if not found:
+        return 0.0
+    mean, variance = float(np.mean(found)), float(np.var(found))
+    return mean * max(0.0, 1.0 - variance / max(mean * mean, 1e-12))
+
+
+def stretched_horizon(expecter: Expecter, table: Table, horizon_days: float, order_days: float) -> float:
+    """The horizon in which the expectation's total is `order_days`; at most eight times longer or shorter."""
+
+    def missing(log_horizon: float) -> float:
+        return float(expecter.expect(table, float(np.exp(log_horizon))).order_days.sum()) - order_days
+
+    low, high = (float(np.log(horizon_days * factor)) for factor in (1 / 8, 8))
+    if missing(low) > 0 or missing(high) < 0:
+        return horizon_days / 8 if missing(low) > 0 else horizon_days * 8.0
+    return float(np.exp(brentq(missing, low, high, xtol=1e-3)))
+
+
+def _levels(link: Link, base: Floats, target: Floats, window: npt.NDArray[np.int64]) -> Floats:
+    """Per row, what moves `base` so that its window's total is what happened."""
+    shift = np.empty(len(base))
+    for one in np.unique(window):
+        rows = window == one
+        shift[rows] = link.shift_to(base[rows], float(target[rows].sum()))
+    return shift
+
+
+def _sample(examples: Examples, most: int) -> Examples:
+    if len(examples) <= most:
+        return examples
+    keep = np.sort(np.random.default_rng(0).permutation(len(examples))[:most])
+    return examples.rows(keep)
+
+
+def _without_outliers(target: Floats) -> Floats:
+    return np.minimum(target, np.quantile(target, 0.9995)) if len(target) > 5000 else target
+
+
+def _only(inputs: npt.NDArray[np.float32], usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """Inputs that are not usable as null: the trees keep the table's column numbers and never split on them."""
+    return np.where(usable, inputs, np.float32(np.nan))

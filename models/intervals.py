@@ -1,0 +1,65 @@
+"""Intervals around expected spend, from how far earlier forecasts of the same size were off.
+
+Split conformal prediction within groups (Vovk et al. 2005, §4.5, Mondrian; Romano et al. 2019): in each tenth of the
+forecasts, the quantiles of outcome / forecast on windows the forecast had not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+COVERAGE = 0.8
+GROUPS = 10
+FEWEST = 30  # rows in a group, or groups are made larger
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Forecasts up to edges[i] lie in group i; there the outcome was between low[i] and high[i] times the forecast."""
+
+    edges: Floats
+    low: Floats
+    high: Floats
+    coverage: float = COVERAGE
+
+    def around(self, forecast: Floats) -> tuple[Floats, Floats]:
+        """Lower and upper bound, shape (n_rows,)."""
+        group = np.searchsorted(self.edges, forecast)
+        return forecast * self.low[group], forecast * self.high[group]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return {**{name: getattr(self, name).tolist() for name in ("edges", "low", "high")}, "coverage": self.coverage}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Interval:
+        """What `to_json` wrote."""
+        return cls(*(np.array(fields[name], np.float64) for name in ("edges", "low", "high")), coverage=fields["coverage"])
+
+
+def fit_interval(forecast: Floats, outcome: Floats, coverage: float = COVERAGE) -> Interval:
+    """The interval that held `coverage` of these outcomes, group by group. Without rows: from nothing to ten times."""
+    if not len(forecast):
+        return Interval(np.empty(0), np.zeros(1), np.full(1, 10.0), coverage)
+    groups = max(min(GROUPS, len(forecast) // FEWEST), 1)
+    edges = np.unique(np.quantile(forecast, np.arange(1, groups) / groups))
+    group = np.searchsorted(edges, forecast)
+    ratio = outcome / np.maximum(forecast, 1e-9)
+    tails = (1 - coverage) / 2
+    bounds = np.array([_quantiles(ratio[group == g], tails) for g in range(len(edges) + 1)])
+    return Interval(edges, np.minimum(bounds[:, 0], 1.0), np.maximum(bounds[:, 1], 1.0), coverage)
+
+
+def _quantiles(ratio: Floats, tail: float) -> tuple[float, float]:
+    if not len(ratio):
+        return 0.0, 10.0
+    n = len(ratio)
+    up = min(np.ceil((n + 1) * (1 - tail)) / n, 1.0)
+    return float(np.quantile(ratio, tail, method="lower")), float(np.quantile(ratio, up, method="higher"))

@@ -1,0 +1,106 @@
+"""Where each customer will stand: the full distribution over (stage × status) at as_of + horizon.
+
+The base is the shop's own Markov matrix: what became of everybody in her state. Trees correct it for what is known
+of her; every state has a row, leads and the merely reached included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from features.lifecycle import Stage, Status
+from features.table import Table
+from models.card import Card
+from models.examples import Examples, matrix
+from models.expectation import Expecter
+from models.forest import Forest
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+STATES: tuple[tuple[Stage, Status], ...] = (
+    (Stage.reach, Status.none),
+    (Stage.acquisition, Status.none),
+    *((stage, status) for stage in (Stage.conversion, Stage.retention, Stage.loyalty) for status in list(Status)[1:]),
+)
+NAMES = tuple(stage.name if status is Status.none else f"{stage.name}_{status.name}" for stage, status in STATES)
+PRIOR_ROWS = 20.0  # a state's own row of the matrix counts against the shop's average as if seen this often besides
+
+_POSITION = np.full((len(Stage), len(Status)), -1)
+for _i, (_stage, _status) in enumerate(STATES):
+    _POSITION[_stage, _status] = _i
+
+
+def states(stage: npt.NDArray[np.generic], status: npt.NDArray[np.generic]) -> Ints:
+    """The position in STATES of each (lifecycle_stage, activity_status), shape (n_rows,)."""
+    return _POSITION[stage.astype(np.int64), status.astype(np.int64)]
+
+
+def markov_matrix(state: Ints, next_state: Ints, weight: Floats) -> Floats:
+    """P(next state | state), shape (n_states, n_states), rows sum to 1; rare rows are drawn toward staying and the shop's mean."""
+    n = len(STATES)
+    counts = np.bincount(state * n + next_state, weights=weight, minlength=n * n).reshape(n, n)
+    marginal = (counts.sum(axis=0) + 1.0 / n) / (counts.sum() + 1.0)
+    prior = 0.5 * np.eye(n) + 0.5 * marginal
+    matrix_ = counts + PRIOR_ROWS * prior
+    return matrix_ / matrix_.sum(axis=1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class TransitionModel:
+    """log P(state) ∝ log Markov row + weight × trees; weight 0 is the matrix itself."""
+
+    card: Card
+    expecter: Expecter
+    markov: Floats
+    forest: Forest | None
+    weight: float
+
+    name = "transition"
+
+    def predict(self, table: Table) -> Floats:
+        """P(each of STATES at as_of + horizon), shape (n_rows, n_states); rows sum to 1."""
+        base = np.log(self.markov[states(table.column("lifecycle_stage"), table.column("activity_status"))])
+        if self.forest is not None and self.weight:
+            inputs = matrix(table, self.expecter.expect(table, self.card.horizon_days))
+            base = base + self.weight * self.forest.margins(inputs)
+        return softmax(base)
+
+    def to_parts(self) -> dict[str, Any]:
+        """Everything but the card, as plain JSON and forests; see models.bundle."""
+        return {
+            "json": {"expecter": self.expecter.params(), "markov": self.markov.tolist(), "weight": self.weight},
+            "forests": {} if self.forest is None else {"states": self.forest},
+        }
+
+    @classmethod
+    def from_parts(cls, card: Card, expecter: Expecter, parts: dict[str, Any], forests: dict[str, Forest]) -> TransitionModel:
+        """The model that `to_parts` took apart."""
+        return cls(card, expecter, np.array(parts["markov"]), forests.get("states"), float(parts["weight"]))
+
+
+def softmax(margins: Floats) -> Floats:
+    """Rows as probabilities."""
+    shifted = np.exp(margins - margins.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def log_loss(probability: Floats, outcome: Ints) -> Floats:
+    """−ln P(what happened), shape (n_rows,)."""
+    return -np.log(np.maximum(probability[np.arange(len(outcome)), outcome], 1e-12))
+
+
+def state_names(positions: Sequence[int] | Ints) -> list[str]:
+    """Names of states, such as loyalty_at_risk."""
+    return [NAMES[int(i)] for i in positions]
+
+
+def observed_base(examples: Examples) -> tuple[Floats, Floats]:
+    """The Markov matrix of the examples and each row's base margins, shape (n_rows, n_states)."""
+    markov = markov_matrix(examples.state, examples.next_state, examples.weight)
+    return markov, np.log(markov[examples.state])

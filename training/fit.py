@@ -1,0 +1,181 @@
+"""A dataset in, three models out. No I/O, no registry: the same function serves a backtest's folds and the real fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from features.events import day_of
+from models.boosting import Growth, grow
+from models.bundle import Model
+from models.card import Card
+from models.churn import ChurnModel
+from models.clv import ClvModel, mean_spend_margin
+from models.examples import Examples, matrix
+from models.expectation import Btyd, Expectation, Expecter, fit_expecter
+from models.fitting import Fitted, Recipe, Today, fit_blend, leftover, stretched_horizon
+from models.forest import from_booster
+from models.intervals import Interval, fit_interval
+from models.links import ORDER_DAYS, PURCHASE, SPEND, Link
+from models.transition import STATES, TransitionModel, observed_base
+from training.dataset import Dataset
+
+Floats = npt.NDArray[np.float64]
+
+TRANSITION_ROWS = 30_000
+TRANSITION_GROWTH = Growth(depth=3, learning_rate=0.15, most_rounds=60, patience=8, min_child_weight=10.0)
+TRUST_OF_DECAY = 0.5  # beyond the longest horizon seen, how much of the expectation's fading of demand is believed
+
+
+@dataclass(frozen=True)
+class Made:
+    """A fitted model, XGBoost's own object for each of its forests, and inputs like those it will see."""
+
+    model: Model
+    boosters: dict[str, Any]
+    inputs: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What is asked for: the horizon (days) and the recipe; and the parts that several models share."""
+
+    dataset: Dataset
+    horizon_days: int
+    recipe: Recipe = field(default_factory=Recipe)
+
+    @cached_property
+    def buyers(self) -> Examples:
+        """Examples of those with a kept order."""
+        return self.dataset.buyers
+
+    @cached_property
+    def stretch(self) -> float:
+        """The horizon at which the expectation is read, in days."""
+        return reading_horizon(self.dataset, self.horizon_days)
+
+    @cached_property
+    def windows(self) -> list[tuple[Examples, Expectation]]:
+        """Each past window, with what an expectation fitted at its cut-off says of as many order days as came."""
+        return [
+            (part, _at_its_own_total(part, self.dataset.expecter))
+            for part in (self.buyers.rows(self.buyers.table.as_of == w) for w in np.unique(self.buyers.table.as_of))
+        ]
+
+    @cached_property
+    def today(self) -> Today:
+        """Today's customers with a kept order."""
+        table = self.dataset.today.rows(self.dataset.today.column("orders") > 0)
+        return Today(table, self.dataset.expecter.expect(table, self.stretch))
+
+    def churn(self) -> Made:
+        """The churn model for today's customers."""
+        purchase = self._blend(PURCHASE, leftover(PURCHASE, self.windows))
+        model = ChurnModel(self.card("churn"), self.dataset.expecter, self.stretch, purchase.blend)
+        return Made(model, {"purchase": purchase.booster}, self.inputs_today)
+
+    def clv(self) -> Made:
+        """The CLV model for today's customers."""
+        days, spend = self._blend(ORDER_DAYS), self._blend(SPEND)
+        asked = self.today.expectation
+        margin = mean_spend_margin(
+            spend.blend.margins(asked.spend, self.inputs_today),
+            days.blend.margins(asked.order_days, self.inputs_today),
+            asked.order_value,
+        )
+        level = leftover(SPEND, self.windows) + SPEND.shift_to(margin, float(asked.spend.sum()))
+        model = ClvModel(
+            self.card("clv"), self.dataset.expecter, self.stretch, days.blend, spend.blend, level,
+            fit_interval(np.empty(0), np.empty(0)),
+        )  # fmt: skip
+        model = replace(model, interval=self._interval(model))
+        return Made(model, {"order_days": days.booster, "spend": spend.booster}, self.inputs_today)
+
+    def transition(self) -> Made:
+        """The transition model, over every state; it answers for the horizon of the examples."""
+        everyone = self.dataset.examples
+        card = replace(self.card("transition"), horizon_days=self.dataset.plan.horizon_days)
+        markov, _ = observed_base(everyone)
+        examples = _sampled(everyone, TRANSITION_ROWS)
+        if len(np.unique(examples.next_state)) < 2:
+            return Made(TransitionModel(card, self.dataset.expecter, markov, None, 0.0), {}, examples.inputs)
+        booster = grow(
+            examples.inputs, examples.next_state.astype(np.float64), np.log(markov[examples.state]),
+            examples.table.customer, examples.weight,
+            {"objective": "multi:softprob", "num_class": len(STATES)}, TRANSITION_GROWTH,
+        )  # fmt: skip
+        model = TransitionModel(card, self.dataset.expecter, markov, from_booster(booster), 1.0)
+        return Made(model, {"states": booster}, examples.inputs)
+
+    def make(self, name: str) -> Made:
+        """The model of that name: churn, transition or clv."""
+        made: Made = getattr(self, name)()
+        return made
+
+    def _blend(self, link: Link, level: float = 0.0) -> Fitted:
+        return fit_blend(link, self.buyers, self.today, self.inputs_today, self.recipe, level)
+
+    @cached_property
+    def inputs_today(self) -> npt.NDArray[np.float32]:
+        """What the trees see of today's customers: the expectation of the horizon they were trained at."""
+        table = self.today.table
+        return matrix(table, self.dataset.expecter.expect(table, self.dataset.plan.horizon_days))
+
+    def card(self, model: str) -> Card:
+        """The card, as far as the fit itself can fill it in."""
+        dataset = self.dataset
+        log, layout = dataset.today.log, dataset.plan
+        return Card(
+            model=model, horizon_days=self.horizon_days, features=tuple(dataset.today.names),
+            fingerprint=dataset.today.fingerprint, policy=dataset.policy, as_of=str(day_of(layout.as_of)),
+            data_from=str(day_of(log.first_ts)), customers=len(dataset.today), currency=log.currency,
+            basis="ml" if len(self.buyers) else "btyd" if isinstance(dataset.expecter, Btyd) else "rule",
+            trained={
+                "horizon_days": layout.horizon_days, "rows": len(dataset.examples),
+                "cutoffs": [str(day_of(t)) for t in layout.cutoffs], "events": log.n_events,
+            },
+            libraries={name: version(name) for name in ("numpy", "scipy", "numba")},
+        )  # fmt: skip
+
+    def _interval(self, model: ClvModel) -> Interval:
+        """From forecasts of the examples' windows, brought to the level that came."""
+        learnt = self.buyers
+        forecast = model.predict(learnt.table).spend
+        total = float(forecast.sum())
+        scale = float(learnt.spend.sum()) / total if total > 0 else 1.0
+        return fit_interval(forecast * scale, learnt.spend)
+
+
+def _at_its_own_total(part: Examples, start: Expecter) -> Expectation:
+    """What is expected at a window's cut-off, read at the horizon that has the order days which came."""
+    then = fit_expecter(part.table, start=start)
+    horizon = stretched_horizon(then, part.table, part.horizon_days, float(part.order_days.sum()))
+    return then.expect(part.table, horizon)
+
+
+def reading_horizon(dataset: Dataset, horizon_days: int) -> float:
+    """At which horizon to read the expectation for the one asked for, in days.
+
+    Within what was seen, as it is. Beyond it, the expectation's fading of demand is untested: half of it is believed.
+    """
+    seen = dataset.plan.horizon_days
+    if horizon_days <= 1.02 * seen:
+        return float(horizon_days)
+    buyers = dataset.today.rows(dataset.today.column("orders") > 0)
+    if not len(buyers):
+        return float(horizon_days)
+    total = {h: float(dataset.expecter.expect(buyers, h).order_days.sum()) for h in (seen, horizon_days)}
+    steady = total[seen] * horizon_days / seen
+    aim = (1 - TRUST_OF_DECAY) * steady + TRUST_OF_DECAY * total[horizon_days]
+    return stretched_horizon(dataset.expecter, buyers, horizon_days, aim)
+
+
+def _sampled(examples: Examples, most: int) -> Examples:
+    if len(examples) <= most:
+        return examples
+    return examples.rows(np.sort(np.random.default_rng(0).permutation(len(examples))[:most]))
