@@ -4,6 +4,8 @@
     python -m features ingest FILE --store DIR             load a file into the event store
     python -m features list                                every feature: unit, range, when it is null
     python -m features build --store DIR --as-of DATE --out FILE.parquet
+
+A command that cannot go on says why in a sentence, and ends with exit code 2.
 """
 
 from __future__ import annotations
@@ -12,10 +14,8 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from features.catalogue import CATALOGUE
-from features.commands import add, add_events, add_store, now_us, run
+from features.commands import add, add_events, add_store, check_day, now_us, run
 from features.doctor import Checkup, examine, summary
 from features.errors import RitornoError
 from features.ingest import ingest
@@ -26,7 +26,9 @@ from features.table import build, shop_policy
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m features", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m features", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     check = add(commands, "check", _check, "examine a file; loads nothing")
     check.add_argument("events", help="CSV, Parquet or Arrow: a file, a glob or a folder")
@@ -38,9 +40,15 @@ def main(arguments: list[str] | None = None) -> int:
     add(commands, "list", _list, "every feature: unit, range, when it is null")
     table = add(commands, "build", _build, "compute the features of every customer")
     add_store(table)
-    table.add_argument("--as-of", action="append", metavar="DATE", help="end of this day (UTC); repeatable (default: the log's last day)")
-    table.add_argument("--horizon-days", type=int, help="days ahead that stages and seasonal features look (default: read off the shop)")
-    table.add_argument("--out", type=Path, default=Path("table.parquet"), help="Parquet file to write (default %(default)s)")
+    table.add_argument(
+        "--as-of", action="append", metavar="DATE",
+        help="end of this day (UTC); repeatable (default: the log's last day)",
+    )  # fmt: skip
+    table.add_argument(
+        "--horizon-days", type=int, metavar="DAYS",
+        help="days ahead that stages and seasonal features look (default: read off the shop)",
+    )  # fmt: skip
+    table.add_argument("--out", type=Path, default=Path("table.parquet"), help="Parquet to write (default %(default)s)")
     return run(parser, arguments)
 
 
@@ -53,33 +61,37 @@ def _check(options: argparse.Namespace) -> None:
 def _ingest(options: argparse.Namespace) -> None:
     done = ingest(options.events, options.store, now_us(), parse_mapping(options.map), options.max_bad)
     _print_checkup(done.checkup)
-    print(f"{done.rows_added:,} events added, {done.rows_known:,} already known; the store holds {done.log.n_events:,} events "
-          f"of {done.log.n_customers:,} customers up to {done.log.data_through}: {options.store}")  # fmt: skip
+    print(
+        f"{done.rows_added:,} events added, {done.rows_known:,} already known; the store holds {done.log.n_events:,} "
+        f"events of {done.log.n_customers:,} customers up to {done.log.data_through}: {options.store}"
+    )
     if done.quarantine:
         print(f"bad rows, each with its reason: {done.quarantine}")
 
 
 def _list(options: argparse.Namespace) -> None:  # noqa: ARG001  # every command takes the options
     for feature in CATALOGUE.values():
-        bounds = f"{'' if feature.low is None else format(feature.low, 'g')}..{'' if feature.high is None else format(feature.high, 'g')}"
-        print(f"{feature.name:34} {feature.unit:14} {bounds:10} {feature.text} Null: {feature.null}.")
+        low, high = ("" if bound is None else f"{bound:g}" for bound in (feature.low, feature.high))
+        print(f"{feature.name:34} {feature.unit:14} {low + '..' + high:10} {feature.text} Null: {feature.null}.")
 
 
 def _build(options: argparse.Namespace) -> None:
+    if options.horizon_days is not None and options.horizon_days < 1:
+        raise RitornoError(f"--horizon-days: found {options.horizon_days}, expected 1 or more.")
     log = open_store(options.store)
     as_ofs = [check_day(day) for day in options.as_of or [str(log.data_through)]]
     policy = shop_policy(log, max(as_ofs), options.horizon_days)
     table = build(log, as_ofs, policy)
-    table.frame().to_parquet(options.out, index=False)
-    print(f"{len(table):,} rows × {len(table.names)} features written to {options.out} (policy {policy.version}, horizon {policy.horizon_days} days)")
-
-
-def check_day(text: str) -> str:
-    """The text, if it is a calendar day. Raises RitornoError."""
     try:
-        return str(np.datetime64(text, "D"))
-    except ValueError:
-        raise RitornoError(f"--as-of: found '{text}', expected a day like 2024-03-31.") from None
+        table.frame().to_parquet(options.out, index=False)
+    except OSError as error:
+        raise RitornoError(
+            f"--out: cannot write {options.out} ({error.strerror or error}), expected a file in a folder that exists."
+        ) from error
+    print(
+        f"{len(table):,} rows × {len(table.names)} features written to {options.out} "
+        f"(policy {policy.version}, horizon {policy.horizon_days} days)"
+    )
 
 
 def _print_checkup(checkup: Checkup) -> None:

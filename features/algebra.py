@@ -1,3 +1,4 @@
+# ruff: noqa: D105  # an operator means what it says
 """The small algebra in which features are declared.
 
 A *stream* is a choice of events. An *aggregate* is a number about a stream up to as_of. Arithmetic over
@@ -41,7 +42,10 @@ class Stream:
     discounted: bool = False
 
     def only(self, channel: str | tuple[str, ...] | None = None, **narrower: object) -> Stream:
-        """The same stream, narrowed: by channel(s), weekdays (Monday 0, inclusive), hours (UTC, inclusive), min_value or discounted."""
+        """The same stream, narrowed: by channel(s), weekdays, hours, min_value or discounted.
+
+        Weekdays (Monday is 0) and hours (UTC) are ranges that include both ends.
+        """
         if channel is not None:
             narrower["channels"] = (channel,) if isinstance(channel, str) else channel
         return replace(self, **narrower)  # type: ignore[arg-type]  # checked by the dataclass's own field names
@@ -145,7 +149,7 @@ class Param(Expr):
 
 @dataclass(frozen=True)
 class AsOf(Expr):
-    """A part of the as_of date: `day` since 1970-01-01, `day_of_year`, `log_age_days` (since the shop's first event)."""
+    """A part of as_of's date: `day` since 1970-01-01, `day_of_year`, `log_age_days` (since the shop's first event)."""
 
     part: str
 
@@ -178,7 +182,10 @@ class When(Expr):
 
 @dataclass(frozen=True)
 class Additive(Expr):
-    """Exact running total up to an edge. kind: count, total (of a column), known (events where the column is known), days (with an event)."""
+    """Exact running total up to an edge.
+
+    kind: count, total (of a column), known (events where the column is known), days (with an event).
+    """
 
     kind: str
     stream: AnyStream

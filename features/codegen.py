@@ -15,15 +15,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from features.algebra import (
-    AGGREGATES, NOW, Additive, AnyStream, AsOf, Binary, Call, Const, Decay, Edge, Endpoint, Expr, Extreme, Gaps,
-    Param, Stream, When, walk,
+    AGGREGATES,
+    NOW,
+    Additive,
+    AnyStream,
+    AsOf,
+    Binary,
+    Call,
+    Const,
+    Decay,
+    Edge,
+    Endpoint,
+    Expr,
+    Extreme,
+    Gaps,
+    Param,
+    Stream,
+    When,
+    walk,
 )  # fmt: skip
 from features.errors import UnknownName
-from features.events import CHANNEL_NAMES, EVENT_NAMES, NULL_INT32, NULL_INT64
+from features.events import CHANNEL_NAMES, EVENT_NAMES, NULL_INT32, UNKNOWN_CATEGORY, UNKNOWN_CHANNEL
 
 COLUMN_ARGUMENTS = ("ts", "event", "channel", "amount", "quantity", "discount", "category", "value", "link")
 AS_OF_PARTS = ("day", "day_of_year", "log_age_days")
-NULLS = {"quantity": NULL_INT32, "value": NULL_INT32, "discount": NULL_INT64}
+NULLS = {
+    "quantity": NULL_INT32, "value": NULL_INT32, "channel": UNKNOWN_CHANNEL, "category": UNKNOWN_CATEGORY,
+}  # fmt: skip
 
 HEADER = '''"""Generated from the feature catalogue by features.codegen; do not edit."""
 import math
@@ -54,6 +72,15 @@ def rows_before(ts, offsets, first, last, as_ofs):
 def customers(COLUMNS, offsets, first, last, as_ofs, parts, edges, params, goal, logs, rows, out):
     """Fill `out` with the rows of customers [first, last)."""
     for c in prange(first, last):
+        if rows[c - first + 1] > rows[c - first]:
+            customer(COLUMNS, offsets[c], offsets[c + 1], as_ofs, parts, edges, params, goal, logs, out,
+                     rows[c - first])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def customers_in_turn(COLUMNS, offsets, first, last, as_ofs, parts, edges, params, goal, logs, rows, out):
+    """The same in one thread: for a few customers, threads cost more than they save."""
+    for c in range(first, last):
         if rows[c - first + 1] > rows[c - first]:
             customer(COLUMNS, offsets[c], offsets[c + 1], as_ofs, parts, edges, params, goal, logs, out,
                      rows[c - first])
@@ -236,6 +263,7 @@ class _Writer:
                 return f"float({name}) if {name} != NONE else math.nan"
 
     def _name(self, atom: Expr) -> str:
+        assert isinstance(atom, AGGREGATES)
         return f"s{self.atoms.index(atom)}"
 
     def _day_streams(self, edge: Edge) -> list[AnyStream]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import logging
 import os
 import sys
@@ -18,7 +19,8 @@ Command = Callable[[argparse.Namespace], None]
 def run(parser: argparse.ArgumentParser, arguments: list[str] | None = None) -> int:
     """Parse and run the chosen command (its `run` default); 0, or 2 with the error on standard error."""
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=os.environ.get("RITORNO_LOG", "WARNING").upper(), format="%(levelname)s %(name)s: %(message)s")
+    level = os.environ.get("RITORNO_LOG", "WARNING").upper()
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     try:
         options.run(options)
     except RitornoError as error:
@@ -32,7 +34,9 @@ def run(parser: argparse.ArgumentParser, arguments: list[str] | None = None) -> 
     return 0
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, command: Command, text: str) -> argparse.ArgumentParser:
+def add(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, command: Command, text: str
+) -> argparse.ArgumentParser:
     """Add a sub-command that runs `command`."""
     parser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(run=command)
@@ -41,13 +45,30 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str
 
 def add_events(parser: argparse.ArgumentParser) -> None:
     """The options by which every command takes events."""
-    parser.add_argument("--map", action="append", default=[], metavar="NAME=COLUMN", help="the file's name for one of our columns; repeatable")
-    parser.add_argument("--max-bad", type=float, default=0.05, metavar="SHARE", help="share of bad rows above which a load stops (default %(default)s)")
+    parser.add_argument(
+        "--map", action="append", default=[], metavar="NAME=COLUMN",
+        help="the file's name for one of our columns; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-bad", type=float, default=0.05, metavar="SHARE",
+        help="share of bad rows above which a load stops (default %(default)s)",
+    )  # fmt: skip
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
     """The option that names the event store."""
-    parser.add_argument("--store", type=Path, default=Path(os.environ.get("RITORNO_STORE", "var/store")), help="folder of the event store (default $RITORNO_STORE or %(default)s)")
+    parser.add_argument(
+        "--store", type=Path, default=Path(os.environ.get("RITORNO_STORE", "var/store")),
+        help="folder of the event store (default $RITORNO_STORE or %(default)s)",
+    )  # fmt: skip
+
+
+def check_day(text: str) -> str:
+    """The text, if it is a calendar day. Raises RitornoError."""
+    try:
+        return dt.date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise RitornoError(f"--as-of: found '{text}', expected a day like 2024-03-31.") from None
 
 
 def now_us() -> int:

@@ -19,5 +19,5 @@ class StoreError(RitornoError):
     """The event store is missing, damaged, locked or of a format this version does not read."""
 
 
-class UnknownName(RitornoError):
+class UnknownName(RitornoError):  # noqa: N818  # it reads as what was found
     """A feature, event, column or model was named that does not exist."""

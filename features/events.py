@@ -41,6 +41,7 @@ GA4_NAMES = {
 ORDER = EVENT_NAMES.index("order_completed")
 REFUND = EVENT_NAMES.index("order_refunded")
 FIRST_CUSTOM = 64  # shops' own event and channel names get codes from here on; 255 is the last
+MOST_OWN_NAMES = 256 - FIRST_CUSTOM
 UNKNOWN_CHANNEL = 0
 UNKNOWN_CATEGORY = -1
 NULL_INT32 = np.iinfo(np.int32).min
@@ -59,7 +60,7 @@ def canonical_event(name: str) -> str:
 
 def end_of_day_us(day: str | np.datetime64) -> int:
     """The last microsecond of a calendar day (UTC): an event on the as_of day is known that evening."""
-    return int(np.datetime64(day, "D").astype(np.int64)) * DAY_US + DAY_US - 1
+    return int(np.datetime64(str(day), "D").astype(np.int64)) * DAY_US + DAY_US - 1
 
 
 def day_of(ts_us: int) -> np.datetime64:

@@ -37,19 +37,20 @@ def ingest(
     """Load a file, glob or folder into the store. Raises EventsError, StoreError; then the store is as it was."""
     with writing(store):
         checkup = examine(read_events(source, mapping), now_us, max_bad_share)
-        quarantine = _write_quarantine(checkup, Path(store))
+        quarantine = _write_quarantine(checkup, Path(store), now_us)
         checkup.raise_if_unfit()
         fresh = to_log(checkup.good)
-        has_old = (Path(store) / "CURRENT").exists()
-        old_rows = open_store(store).n_events if has_old else 0
-        log = merge(open_store(store), fresh) if has_old else fresh
-        added = log.n_events - old_rows
+        old = open_store(store) if (Path(store) / "CURRENT").exists() else None
+        log = merge(old, fresh) if old else fresh
+        added = log.n_events - (old.n_events if old else 0)
         if added:
             write_store(log, store)
         return Ingested(log, checkup, added, len(checkup.good) - added, quarantine)
 
 
-def load_log(source: str | Path, now_us: int, mapping: Mapping[str, str] | None = None, max_bad_share: float = 0.05) -> tuple[EventLog, Checkup]:
+def load_log(
+    source: str | Path, now_us: int, mapping: Mapping[str, str] | None = None, max_bad_share: float = 0.05
+) -> tuple[EventLog, Checkup]:
     """A file's log in memory, without a store. Raises EventsError."""
     checkup = examine(read_events(source, mapping), now_us, max_bad_share)
     checkup.raise_if_unfit()
@@ -59,11 +60,12 @@ def load_log(source: str | Path, now_us: int, mapping: Mapping[str, str] | None 
 def to_log(good: pd.DataFrame) -> EventLog:
     """Examined rows (see `features.doctor.examine`) as a sorted log."""
     ids, customer = _sorted_ids(good["customer_id"])
-    event, own_events = _codes(good["event"], EVENT_NAMES, FIRST_CUSTOM)
-    channel, own_channels = _codes(_optional(good, "channel"), CHANNEL_NAMES, FIRST_CUSTOM, UNKNOWN_CHANNEL)
-    category, categories = _codes(_optional(good, "category"), (), 0, UNKNOWN_CATEGORY)
+    ts = good["ts"].to_numpy(np.int64)
+    event, own_events = _codes(good["event"], ts, EVENT_NAMES, FIRST_CUSTOM)
+    channel, own_channels = _codes(_optional(good, "channel"), ts, CHANNEL_NAMES, FIRST_CUSTOM, UNKNOWN_CHANNEL)
+    category, categories = _codes(_optional(good, "category"), ts, (), 0, UNKNOWN_CATEGORY)
     columns: dict[str, npt.NDArray[np.generic]] = {
-        "ts": good["ts"].to_numpy(np.int64), "event": event, "channel": channel, "category": category,
+        "ts": ts, "event": event, "channel": channel, "category": category,
         "amount": good["amount_minor"].to_numpy(np.int64), "discount": good["discount_minor"].to_numpy(np.int64),
         "quantity": _integers(good, "quantity", 1), "value": _integers(good, "value", 100),
         "order_key": _keys(_optional(good, "order_id")),
@@ -88,11 +90,19 @@ def _sorted_ids(raw: pd.Series) -> tuple[list[str], npt.NDArray[np.int64]]:
     return [encoded[i].decode() for i in order], rank[codes] if len(rank) else np.empty(0, np.int64)
 
 
-def _codes(raw: pd.Series, known: Sequence[str], first_own: int, missing: int = 0) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """Codes of names: a known name's position, an own one's position (sorted) after first_own; and the own names."""
+def _codes(
+    raw: pd.Series, ts: npt.NDArray[np.int64], known: Sequence[str], first_own: int, missing: int = 0
+) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Codes of names: a known name's position, an own one's position after first_own; and the own names.
+
+    Own names are listed by when they first occurred, so that a later event changes no earlier one's code.
+    """
     codes, names = pd.factorize(raw)
-    own = sorted(str(name) for name in names if str(name) not in known)
-    table = [known.index(str(n)) if str(n) in known else first_own + own.index(str(n)) for n in names]
+    first_ts = np.full(len(names) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(first_ts, codes, ts)
+    own = [name for _, name in sorted(zip(first_ts.tolist(), map(str, names), strict=False)) if name not in known]
+    code = {name: first_own + i for i, name in enumerate(own)} | {name: i for i, name in enumerate(known)}
+    table = [code[str(name)] for name in names]
     return np.array([*table, missing], np.int64)[codes], own  # pd.factorize gives -1, the last entry, to nulls
 
 
@@ -103,13 +113,15 @@ def _optional(good: pd.DataFrame, column: str) -> pd.Series:
 def _integers(good: pd.DataFrame, column: str, scale: int) -> npt.NDArray[np.int64]:
     if column not in good:
         return np.full(len(good), NULL_INT32, np.int64)
-    return np.rint(good[column] * scale).fillna(NULL_INT32).to_numpy(np.int64)
+    scaled: npt.NDArray[np.float64] = np.rint(good[column].to_numpy(np.float64) * scale)
+    return np.where(np.isnan(scaled), NULL_INT32, scaled).astype(np.int64)
 
 
 def _keys(raw: pd.Series) -> UInt64s:
     """A 64-bit key per distinct text, the same on every machine; 0 for null."""
     codes, names = pd.factorize(raw)
-    hashed = pd.util.hash_array(np.array([str(name) for name in names], object)) if len(names) else np.empty(0, np.uint64)
+    texts = np.array([str(name) for name in names], object)
+    hashed = pd.util.hash_array(texts) if len(texts) else np.empty(0, np.uint64)
     return np.append(np.maximum(hashed, 1), 0).astype(np.uint64)[codes]
 
 
@@ -117,7 +129,7 @@ def _row_keys(good: pd.DataFrame, columns: Mapping[str, npt.NDArray[np.generic]]
     """What makes a row itself: its message_id, or its content and how many rows before it had the same content."""
     customer = _keys(good["customer_id"])
     content = _mixed([customer, *(_as_uint64(good, columns, name) for name in sorted(columns))])
-    occurrence = pd.Series(content).groupby(content, sort=False).cumcount().to_numpy(np.uint64)
+    occurrence = pd.Series(content).groupby(content, sort=False).cumcount().to_numpy().astype(np.uint64)
     keys = _mixed([content, occurrence])
     if "message_id" not in good:
         return keys
@@ -128,7 +140,7 @@ def _as_uint64(good: pd.DataFrame, columns: Mapping[str, npt.NDArray[np.generic]
     """A column as numbers that mean the same in every load: names' own keys, since codes depend on the load."""
     if name in ("event", "channel", "category"):
         return _keys(_optional(good, name))
-    return columns[name].astype(np.int64).view(np.uint64) if name != "order_key" else columns[name].astype(np.uint64)
+    return columns[name].astype(np.uint64)  # a negative number wraps around, and stays itself
 
 
 def _mixed(parts: Sequence[UInt64s]) -> UInt64s:
@@ -144,10 +156,12 @@ def _mixed(parts: Sequence[UInt64s]) -> UInt64s:
     return mixed
 
 
-def _write_quarantine(checkup: Checkup, store: Path) -> Path | None:
+def _write_quarantine(checkup: Checkup, store: Path, now_us: int) -> Path | None:
+    """The file of this load's bad rows, named after its second so that the next load's does not replace it."""
     if not len(checkup.quarantine):
         return None
     store.mkdir(parents=True, exist_ok=True)
-    path = store / "quarantine.csv"
+    loaded_at = str(np.datetime64(now_us, "us").astype("datetime64[s]")).replace(":", "")
+    path = store / f"quarantine-{loaded_at}.csv"
     checkup.quarantine.to_csv(path, index=False)
     return path

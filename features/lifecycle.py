@@ -38,7 +38,19 @@ from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
 
 from features.algebra import (
-    NULL, ORDERS, AsOf, Call, Const, Expr, Param, Stream, count, events, gaps, last, when,
+    NULL,
+    ORDERS,
+    AsOf,
+    Call,
+    Const,
+    Expr,
+    Param,
+    Stream,
+    count,
+    events,
+    gaps,
+    last,
+    when,
 )  # fmt: skip
 
 LOG_UNIT = 1e6  # logs of gaps are stored in millionths
@@ -98,7 +110,8 @@ class Policy:
     @classmethod
     def from_dict(cls, fields: dict[str, object]) -> Policy:
         """The policy that `to_dict` wrote."""
-        return cls(**{k: v for k, v in fields.items() if k != "version"})  # type: ignore[arg-type]
+        known = {name: value for name, value in fields.items() if name != "version"}
+        return cls(**known)  # type: ignore[arg-type]  # each field's type is what to_dict wrote
 
     def with_horizon(self, horizon_days: int) -> Policy:
         """The same thresholds, looking another number of days ahead."""
@@ -128,8 +141,10 @@ def _next_log_gap(number: Expr, log_total: Expr) -> tuple[Expr, Expr]:
 
 
 def _percentile_days(mean: Expr, variance: Expr, z: str, longest: str) -> Expr:
-    days = Call("exp", mean + Param(z) * Call("sqrt", variance))
-    return when(days > Param(longest), Param(longest), days)
+    # Logs of gaps are rounded: without the margin, a silence just as long as her gaps would count as longer.
+    days = Call("exp", mean + Param(z) * Call("sqrt", variance)) * (1 + 2 / LOG_UNIT)
+    longest_days = Param(longest)
+    return when(days > longest_days, longest_days, days)
 
 
 GAP_COUNT = gaps("count", ORDERS)
@@ -141,11 +156,11 @@ _BEFORE_LAST = _next_log_gap(GAP_COUNT - 1.0, LOG_TOTAL - LOG_LAST)
 USUAL_GAP = when(ORDER_COUNT > 0, Call("exp", _MEAN), NULL)
 AT_RISK_AFTER = when(ORDER_COUNT > 0, _percentile_days(_MEAN, _VARIANCE, "at_risk_z", "at_risk_max_days"), NULL)
 LAPSED_AFTER = when(ORDER_COUNT > 0, _percentile_days(_MEAN, _VARIANCE, "lapsed_z", "lapsed_max_days"), NULL)
-SILENCE_Z = (Call("log", when(SILENCE > 1, SILENCE, 1.0)) - _MEAN) / Call("sqrt", _VARIANCE)
+SILENCE_Z = (Call("log", when(SILENCE < 1, 1.0, SILENCE)) - _MEAN) / Call("sqrt", _VARIANCE)
 LAST_GAP_Z = (LOG_LAST - _BEFORE_LAST[0]) / Call("sqrt", _BEFORE_LAST[1])
 
 _CAME_BACK = (gaps("last", ORDERS) > _percentile_days(*_BEFORE_LAST, "lapsed_z", "lapsed_max_days")) & (
-    SILENCE <= Param("horizon_days")
+    Param("horizon_days") >= SILENCE
 )
 
 ACTIVITY_STATUS = when(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from features.errors import StoreError
-from features.events import DAY_US, FIRST_CUSTOM, NULL_INT32, REFUND, UNKNOWN_CATEGORY
+from features.events import DAY_US, EVENT_NAMES, FIRST_CUSTOM, MOST_OWN_NAMES, NULL_INT32, REFUND, UNKNOWN_CATEGORY
 
 DTYPES: dict[str, npt.DTypeLike] = {
     "ts": np.int64, "event": np.uint8, "channel": np.uint8, "amount": np.int64, "quantity": np.int32,
@@ -23,16 +24,19 @@ DEFAULTS: dict[str, int] = {
     "value": NULL_INT32, "link": 0, "order_key": 0, "row_key": 0,
 }  # fmt: skip
 FIRST_OWN = {"channel": FIRST_CUSTOM, "event": FIRST_CUSTOM, "category": 0}  # the code of a shop's first own name
+REFUNDABLE = [EVENT_NAMES.index(name) for name in ("order_completed", "booking_completed", "subscription_renewed")]
 
 Columns = Mapping[str, npt.NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
 class EventLog:
-    """Events sorted by customer, then time. `columns[name]` has shape (n_events,); customer i owns offsets[i]:offsets[i+1].
+    """Events sorted by customer, then time; its arrays are read-only.
 
-    Money is in minor units, refunds are negative; times are microseconds since 1970 (UTC). `link` is, for a refund,
-    how many rows before it its order stands; 0 for everything else. Customers are sorted by the UTF-8 bytes of their id.
+    `columns[name]` has shape (n_events,); customer i owns offsets[i]:offsets[i+1]. Money is in minor units, refunds are
+    negative; times are microseconds since 1970 (UTC). `link` is, for a refund, how many rows before it its order
+    stands; 0 for everything else. Customers are sorted by the UTF-8 bytes of their id. `opened_ts` is the instant of
+    the shop's first event where this log holds only a part of the shop; see `first_ts`.
     """
 
     columns: Columns
@@ -43,10 +47,16 @@ class EventLog:
     events: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     source: str = field(default="", compare=False)
+    opened_ts: int | None = None
+
+    def __post_init__(self) -> None:
+        """Make the arrays read-only: a log never changes, and Numba compiles anew for each mix of the two kinds."""
+        for array in (*self.columns.values(), self.offsets):
+            array.flags.writeable = False
 
     @property
     def n_customers(self) -> int:
-        """How many customers have at least one event."""
+        """How many customers there are."""
         return len(self.offsets) - 1
 
     @property
@@ -56,7 +66,9 @@ class EventLog:
 
     @cached_property
     def first_ts(self) -> int:
-        """The instant of the first event, in microseconds; 0 for an empty log."""
+        """The instant of the shop's first event, in microseconds; 0 for an empty log."""
+        if self.opened_ts is not None:
+            return self.opened_ts
         return int(self.columns["ts"].min()) if self.n_events else 0
 
     @cached_property
@@ -70,21 +82,39 @@ class EventLog:
         return np.datetime64(self.last_ts // DAY_US, "D")
 
     def slice(self, customers: npt.NDArray[np.int64]) -> EventLog:
-        """The log of some customers (their positions, ascending), with its own copy of their events."""
+        """The log of some customers (their positions, ascending), with its own copy of their events.
+
+        It keeps the shop's `first_ts`, so that a customer's row is the same from the slice as from the whole.
+        """
         sizes = self.offsets[customers + 1] - self.offsets[customers]
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         take = np.repeat(self.offsets[customers] - offsets[:-1], sizes) + np.arange(offsets[-1])
         columns = {name: np.ascontiguousarray(column[take]) for name, column in self.columns.items()}
         ids = CustomerIds.of([self.ids[int(c)] for c in customers])
-        return EventLog(columns, offsets, ids, self.currency, self.channels, self.events, self.categories, self.source)
+        words = (self.currency, self.channels, self.events, self.categories, self.source)
+        return EventLog(columns, offsets, ids, *words, opened_ts=self.first_ts if self.n_events else self.opened_ts)
+
+    def until(self, instant_us: int) -> EventLog:
+        """The log as it was at an instant: events up to and including it. All customers stay, some without events."""
+        known = np.asarray(self.columns["ts"], np.int64) <= instant_us
+        if known.all():
+            return self
+        columns = {name: np.ascontiguousarray(column[known]) for name, column in self.columns.items()}
+        before = np.concatenate([[0], np.cumsum(known)])
+        return replace(self, columns=columns, offsets=before[self.offsets])
 
 
 class CustomerIds(Sequence[str]):
     """Customer ids, sorted by their UTF-8 bytes; `find` is a binary search, and nothing is decoded until asked for."""
 
     def __init__(self, blob: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]) -> None:
+        """From all ids' bytes, one after the other, and where each ends; ends begins with 0."""
         self.blob, self.ends = blob, ends
-        self._view = memoryview(blob)
+        self._view = blob.data
+
+    def __reduce__(self) -> tuple[type[CustomerIds], tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]]:
+        """For another process: the view is made anew there."""
+        return CustomerIds, (self.blob, self.ends)
 
     @classmethod
     def of(cls, ids: Sequence[str]) -> CustomerIds:
@@ -107,9 +137,11 @@ class CustomerIds(Sequence[str]):
         return position if position < len(self) and self.raw(position) == key else None
 
     def __len__(self) -> int:
+        """How many ids there are."""
         return len(self.ends) - 1
 
-    def __getitem__(self, position):  # type: ignore[no-untyped-def, override]  # a Sequence overloads this for slices
+    def __getitem__(self, position):  # type: ignore[no-untyped-def]  # a Sequence overloads this for slices
+        """One id, or a list of them for a slice."""
         if isinstance(position, slice):
             return [self[i] for i in range(*position.indices(len(self)))]
         if position < 0 or position >= len(self):
@@ -117,7 +149,9 @@ class CustomerIds(Sequence[str]):
         return self.raw(position).decode()
 
     def __iter__(self) -> Iterator[str]:
-        return (self[i] for i in range(len(self)))
+        """The ids in order."""
+        blob, ends = self.blob.tobytes(), self.ends.tolist()
+        return (blob[start:end].decode() for start, end in pairwise(ends))
 
 
 def build_log(
@@ -145,37 +179,66 @@ def build_log(
 def link_refunds(
     customer: npt.NDArray[np.int64], event: npt.NDArray[np.generic], order_key: npt.NDArray[np.generic]
 ) -> npt.NDArray[np.int32]:
-    """Per row: for a refund, how many rows before it stands the event it refunds (same customer and order); else 0."""
+    """Per row: for a refund, how many rows before it stands the event it refunds (same customer and order); else 0.
+
+    That is the latest order, booking or renewal before it; failing these, the latest of the shop's own events. A
+    checkout or a review may bear the order's id too, and is not what was paid for.
+    An order spread over several rows (one a product) is known only by its latest: load it as one row.
+    """
     link = np.zeros(len(customer), np.int32)
     refund = np.flatnonzero((event == REFUND) & (order_key != 0))
     if not len(refund):
         return link
-    # Only rows that share an order with some refund matter, and of those the latest before it that is no refund.
-    candidates = np.flatnonzero(np.isin(order_key, order_key[refund]) & (order_key != 0))
-    by_order = candidates[np.lexsort((candidates, order_key[candidates], customer[candidates]))]
-    is_refund = event[by_order] == REFUND
-    latest = np.maximum.accumulate(np.where(is_refund, -1, np.arange(len(by_order))))
-    at = np.flatnonzero(is_refund & (latest >= 0))
-    target, source = by_order[latest[at]], by_order[at]
-    same = (customer[target] == customer[source]) & (order_key[target] == order_key[source])
-    link[source[same]] = source[same] - target[same]
+    ordered = np.isin(order_key, order_key[refund])
+    for refundable in (np.isin(event, REFUNDABLE), event.astype(np.int64) >= FIRST_CUSTOM):
+        source = refund[link[refund] == 0]
+        target = _latest_before(source, np.flatnonzero(ordered & refundable), customer, order_key)
+        link[source] = np.where(target >= 0, source - target, 0)
     return link
 
 
+def _latest_before(
+    source: npt.NDArray[np.int64], target: npt.NDArray[np.int64],
+    customer: npt.NDArray[np.int64], order_key: npt.NDArray[np.generic],
+) -> npt.NDArray[np.int64]:  # fmt: skip
+    """Per source row: the latest target row before it of the same customer and order; -1 where there is none."""
+    rows = np.concatenate([target, source])
+    order = np.lexsort((rows, order_key[rows], customer[rows]))
+    latest = np.maximum.accumulate(np.where(order < len(target), np.arange(len(rows)), -1))
+    found = np.empty(len(rows), np.int64)
+    found[order] = np.where(latest >= 0, rows[order[latest]], -1)
+    found = found[len(target) :]
+    same = (customer[found] == customer[source]) & (order_key[found] == order_key[source])
+    return np.where((found >= 0) & same, found, -1)
+
+
 def merge(old: EventLog, new: EventLog) -> EventLog:
-    """Both logs' events, each row once (by its row_key). Raises StoreError when their currencies differ."""
+    """Both logs' events, each row once (by its row_key).
+
+    Raises StoreError when their currencies differ, or when they have too many event or channel names together.
+    """
     if old.currency and new.currency and old.currency != new.currency:
-        raise StoreError(f"store: found {new.currency} events, expected {old.currency} as in the store. Convert them first.")
+        raise StoreError(
+            f"store: found {new.currency} events, expected {old.currency} as in the store. Convert them first."
+        )
     fresh = ~np.isin(new.columns["row_key"], old.columns["row_key"])
     ids = sorted(set(old.ids) | set(new.ids), key=str.encode)
     position = {name: i for i, name in enumerate(ids)}
     customer = np.concatenate([_rows(old, position), _rows(new, position)[fresh]])
-    channels, events, categories = (
-        _union(a, b) for a, b in ((old.channels, new.channels), (old.events, new.events), (old.categories, new.categories))
-    )
+    channels = _union(old.channels, new.channels)
+    events = _union(old.events, new.events)
+    categories = _union(old.categories, new.categories)
+    for kind, names in (("events", events), ("channels", channels)):
+        if len(names) > MOST_OWN_NAMES:
+            raise StoreError(
+                f"store: found {len(names)} {kind} of your own in the store and the new file together, "
+                f"expected at most {MOST_OWN_NAMES}. Group them before the export."
+            )
     recoded = _recode(new, channels, events, categories)
     columns = {name: np.concatenate([old.columns[name], recoded[name][fresh]]) for name in DTYPES}
-    return build_log(ids, customer, columns, old.currency or new.currency, channels, events, categories)
+    merged = build_log(ids, customer, columns, old.currency or new.currency, channels, events, categories)
+    opened = [log.opened_ts for log in (old, new) if log.opened_ts is not None]
+    return replace(merged, opened_ts=min(*opened, merged.first_ts)) if opened and merged.n_events else merged
 
 
 def _column(columns: Columns, name: str, n: int) -> npt.NDArray[np.generic]:
@@ -190,7 +253,7 @@ def _rows(log: EventLog, position: Mapping[str, int]) -> npt.NDArray[np.int64]:
 
 
 def _union(old: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
-    return (*old, *(name for name in new if name not in set(old)))
+    return tuple(dict.fromkeys((*old, *new)))
 
 
 def _recode(
@@ -202,7 +265,8 @@ def _recode(
         ("channel", log.channels, channels), ("event", log.events, events), ("category", log.categories, categories),
     ):  # fmt: skip
         start = FIRST_OWN[column]
-        codes = np.array([target.index(name) + start for name in names], np.int64)
+        place = {name: start + i for i, name in enumerate(target)}
+        codes = np.array([place[name] for name in names], np.int64)
         own = log.columns[column].astype(np.int64) >= start
         values = log.columns[column].astype(np.int64)
         values[own] = codes[values[own] - start]

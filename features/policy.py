@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 
 import numpy as np
 import numpy.typing as npt
 
 from features.algebra import ORDERS, Expr, coalesce, gaps
+from features.errors import UnknownName
 from features.lifecycle import GAP_COUNT, LOG_LAST, LOG_TOTAL, LOG_UNIT, SILENCE, Policy
 
 Floats = npt.NDArray[np.float64]
@@ -27,6 +29,7 @@ class ShopGaps:
     largest: Floats
     silence: Floats
 
+
 GAPS_EXPRESSIONS: dict[str, Expr] = {
     "number": GAP_COUNT,
     "log_total": LOG_TOTAL,
@@ -41,7 +44,7 @@ def derive_policy(shop: ShopGaps, log_age_days: int, horizon_days: int | None = 
     """The policy read off a shop's own gaps; `overrides` replace single fields.
 
     A shop without a single repeat purchase is judged by how long its customers have been silent so far: the
-    only sign of its rhythm there is.
+    only sign of its rhythm there is. Raises UnknownName for a field that no policy has.
     """
     repeated = shop.number > 0
     if not repeated.any():
@@ -51,13 +54,14 @@ def derive_policy(shop: ShopGaps, log_age_days: int, horizon_days: int | None = 
     z = _standardised_last_gaps(shop, mean, within, between)
     longest = np.sort(shop.largest[repeated])
     at_risk_max, lapsed_max = np.quantile(longest, [0.95, 0.99])
+    longish = float(np.exp(mean + 0.84 * np.sqrt(within + between)))  # four of five gaps are shorter
     fields: dict[str, object] = {
-        "horizon_days": horizon_days or natural_horizon(float(np.exp(mean + 0.84 * np.sqrt(within + between))), log_age_days),
+        "horizon_days": horizon_days or natural_horizon(longish, log_age_days),
         "log_gap_mean": mean, "log_gap_within": within, "log_gap_between": between,
         "at_risk_z": float(np.quantile(z, 0.80)), "lapsed_z": float(np.quantile(z, 0.95)),
         "at_risk_max_days": float(at_risk_max), "lapsed_max_days": float(max(lapsed_max, at_risk_max)),
     }  # fmt: skip
-    return Policy(**{**fields, **overrides})  # type: ignore[arg-type]
+    return _overridden(fields, overrides)
 
 
 def natural_horizon(gap_days: float, log_age_days: int) -> int:
@@ -98,4 +102,11 @@ def _policy_without_gaps(
         "log_gap_mean": typical, "log_gap_within": SPREAD_WITHOUT_GAPS, "log_gap_between": SPREAD_WITHOUT_GAPS,
         "at_risk_z": 0.0, "lapsed_z": 0.8, "at_risk_max_days": longest, "lapsed_max_days": longest,
     }  # fmt: skip
-    return Policy(**{**fields, **overrides})  # type: ignore[arg-type]
+    return _overridden(fields, overrides)
+
+
+def _overridden(fields: dict[str, object], overrides: dict[str, object]) -> Policy:
+    unknown = set(overrides) - {field.name for field in dataclass_fields(Policy)}
+    if unknown:
+        raise UnknownName(f"policy: found the field '{min(unknown)}', expected one of {', '.join(fields)}. Correct it.")
+    return Policy.from_dict({**fields, **overrides})

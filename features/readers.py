@@ -5,11 +5,13 @@ The frame has the contract's column names and nothing is judged yet: that is the
 
 from __future__ import annotations
 
+import csv
 import glob
 import gzip
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
@@ -53,7 +55,8 @@ def _files(source: str) -> list[Path]:
         found = sorted(p for p in path.iterdir() if p.is_file() and _suffix(p))
         if not found:
             raise EventsError(
-                f"events: found no event file in the folder {source}, expected {', '.join(SUFFIXES)}. Name the file itself."
+                f"events: found no event file in the folder {source}, expected {', '.join(SUFFIXES)}. "
+                "Name the file itself."
             )
         return found
     if path.is_file():
@@ -71,7 +74,9 @@ def _suffix(path: Path) -> str | None:
 def _read_file(path: Path) -> pd.DataFrame:
     suffix = _suffix(path)
     if suffix is None:
-        raise EventsError(f"events: found {path.name}, expected a file ending in {', '.join(SUFFIXES)}. Convert or rename it.")
+        raise EventsError(
+            f"events: found {path.name}, expected a file ending in {', '.join(SUFFIXES)}. Convert or rename it."
+        )
     if path.stat().st_size == 0:
         raise EventsError(f"events: {path} is empty, expected a header and rows. Export the events again.")
     try:
@@ -81,22 +86,26 @@ def _read_file(path: Path) -> pd.DataFrame:
             return _to_pandas(pyarrow.feather.read_table(path))
         return _read_csv(path)
     except (pa.ArrowException, OSError, UnicodeDecodeError, EOFError) as error:
-        raise EventsError(f"events: {path} cannot be read ({str(error)[:200]}), expected {suffix[1:]} in UTF-8. Export it again.") from error
+        raise EventsError(
+            f"events: {path} cannot be read ({str(error)[:200]}), expected {suffix[1:]} in UTF-8. Export it again."
+        ) from error
 
 
 def _to_pandas(table: pa.Table) -> pd.DataFrame:
-    frame = table.to_pandas(types_mapper=None)
-    frame[ROW_NUMBER] = range(1, len(frame) + 1)
+    # As Int64, since a null would turn long ids into floats; the columns as they lie in the file, not pandas' index.
+    whole = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
+    frame: pd.DataFrame = table.to_pandas(types_mapper=whole.get, ignore_metadata=True)
+    frame[ROW_NUMBER] = np.arange(1, len(frame) + 1)
     return frame
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
     """All columns as text, empty fields null; lines with too few or too many fields kept aside under RAGGED."""
     delimiter, names = _header(path)
-    ragged: list[tuple[int | None, str]] = []
+    ragged: dict[int, str] = {}
 
     def keep(row: pa.csv.InvalidRow) -> str:
-        ragged.append((row.number, f"found {row.actual_columns} fields, expected {row.expected_columns}"))
+        ragged[row.number - 1] = f"found {row.actual_columns} fields, expected {row.expected_columns}"
         return "skip"
 
     table = pyarrow.csv.read_csv(
@@ -107,13 +116,12 @@ def _read_csv(path: Path) -> pd.DataFrame:
             column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
         ),
     )
-    frame = table.to_pandas()
-    bad = {(number or 2) - 1 for number, _ in ragged}
-    frame[ROW_NUMBER] = [n for n in range(1, len(frame) + len(ragged) + 1) if n not in bad][: len(frame)]
+    frame: pd.DataFrame = table.to_pandas()
+    bad = np.array(list(ragged), np.int64)
+    frame[ROW_NUMBER] = np.delete(np.arange(1, len(frame) + len(bad) + 1), bad - 1)
     if ragged:
-        frame[RAGGED] = None
-        extra = pd.DataFrame({ROW_NUMBER: [(n or 2) - 1 for n, _ in ragged], RAGGED: [text for _, text in ragged]})
-        frame = pd.concat([frame, extra], ignore_index=True)
+        extra = pd.DataFrame({ROW_NUMBER: bad, RAGGED: pd.Series(list(ragged.values()), dtype="object")})
+        frame = pd.concat([frame.assign(**{RAGGED: None}), extra], ignore_index=True)
     return frame
 
 
@@ -123,19 +131,21 @@ def _header(path: Path) -> tuple[str, list[str]]:
     with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
         line = file.readline().rstrip("\r\n")
     delimiter = max(DELIMITERS, key=line.count)
-    return delimiter, [name.strip('"') for name in line.split(delimiter)]
+    return delimiter, next(csv.reader([line], delimiter=delimiter), [])
 
 
 def _renamed(frame: pd.DataFrame, path: Path, mapping: Mapping[str, str]) -> pd.DataFrame:
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise EventsError(f"events: found two columns '{twice[0]}' in {path}, expected one. Rename or remove one.")
     for ours, theirs in mapping.items():
         if theirs not in frame:
             raise EventsError(
                 f"events: found no column '{theirs}' in {path}, which --map names for {ours}; "
                 f"its columns are {', '.join(map(str, frame.columns.drop(ROW_NUMBER)))}. Correct --map."
             )
-    # A column under a contract name that the mapping takes from elsewhere gives way.
-    frame = frame.drop(columns=[ours for ours, theirs in mapping.items() if ours != theirs and ours in frame])
-    frame = frame.rename(columns={theirs: ours for ours, theirs in mapping.items()})
+    taken = {ours: frame[theirs] for ours, theirs in mapping.items()}
+    frame = frame.drop(columns=list(mapping.values())).assign(**taken)
     missing = [name for name in REQUIRED if name not in frame]
     if missing:
         raise EventsError(
@@ -144,7 +154,7 @@ def _renamed(frame: pd.DataFrame, path: Path, mapping: Mapping[str, str]) -> pd.
         )
     if not {"event", "amount"} & set(frame.columns):
         raise EventsError(
-            f"events: found neither 'event' nor 'amount' in {path}, expected at least one: a log of events has the first, "
-            f"a list of orders the second. Name it, for example: --map amount=THE_COLUMN"
+            f"events: found neither 'event' nor 'amount' in {path}, expected at least one: a log of events has the "
+            f"first, a list of orders the second. Name it, for example: --map amount=THE_COLUMN"
         )
     return frame[[name for name in (*COLUMNS, ROW_NUMBER, RAGGED) if name in frame]]

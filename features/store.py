@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,6 @@ from features.errors import StoreError
 from features.log import DTYPES, CustomerIds, EventLog
 
 FORMAT = 1
-KEEP_GENERATIONS = 2  # the one in use and the one before it, for readers that still hold it open
 
 
 def open_store(folder: str | Path) -> EventLog:
@@ -33,18 +33,20 @@ def open_store(folder: str | Path) -> EventLog:
     root = Path(folder)
     current = root / "CURRENT"
     if not current.is_file():
-        raise StoreError(f"store: found nothing at {root}, expected an event store. Load one: python -m features ingest FILE --store {root}")
+        raise StoreError(
+            f"store: found nothing at {root}, expected an event store. "
+            f"Load one: python -m features ingest FILE --store {root}"
+        )
     generation = root / current.read_text().strip()
-    try:
-        meta = json.loads((generation / "meta.json").read_text())
-    except (OSError, ValueError) as error:
-        raise StoreError(f"store: {generation} is damaged ({error}), expected meta.json. Load the events again.") from error
-    if meta["format"] != FORMAT:
-        raise StoreError(f"store: found format {meta['format']} in {root}, expected {FORMAT}. Load the events again with this version.")
-    columns = {name: _map(generation, name) for name in DTYPES}
-    ids = CustomerIds(_map(generation, "customers.blob"), _map(generation, "customers.ends"))
+    meta = _meta(generation)
+    customers, rows = meta["customers_count"], meta["events_count"]
+    columns = {name: _map(generation, name, dtype, rows) for name, dtype in DTYPES.items()}
+    ends = _map(generation, "customers.ends", np.int64, customers + 1)
+    ids = CustomerIds(_map(generation, "customers.blob", np.uint8, int(ends[-1])), ends)
+    offsets = _map(generation, "offsets", np.int64, customers + 1)
     words = {key: tuple(meta[key]) for key in ("channels", "events", "categories")}
-    return EventLog(columns, _map(generation, "offsets"), ids, meta["currency"], source=str(generation), **words)
+    opened_ts = meta["first_ts"] if rows else None
+    return EventLog(columns, offsets, ids, meta["currency"], **words, source=str(generation), opened_ts=opened_ts)
 
 
 def write_store(log: EventLog, folder: str | Path) -> Path:
@@ -52,16 +54,19 @@ def write_store(log: EventLog, folder: str | Path) -> Path:
     root = Path(folder)
     try:
         root.mkdir(parents=True, exist_ok=True)
+        before = _current(root)
         generation = root / f"generation-{_newest(root) + 1:06d}"
         building = root / f".building-{os.getpid()}"
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir()
         _write_columns(log, building)
-        os.rename(building, generation)
+        building.rename(generation)
         _replace(root / "CURRENT", generation.name)
     except OSError as error:
-        raise StoreError(f"store: cannot write {root} ({error.strerror}). Choose a folder that is writable and has room.") from error
-    _forget_old(root)
+        raise StoreError(
+            f"store: cannot write {root} ({error.strerror}). Choose a folder that is writable and has room."
+        ) from error
+    _forget_all_but(root, {generation.name, before})
     return generation
 
 
@@ -71,14 +76,16 @@ def writing(folder: str | Path) -> Iterator[None]:
     root = Path(folder)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        lock = open(root / ".lock", "w")
+        lock = open(root / ".lock", "w")  # noqa: SIM115  # closed below; only its opening may fail
     except OSError as error:
         raise StoreError(f"store: cannot write {root} ({error.strerror}). Choose a folder that is writable.") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise StoreError(f"store: {root} is being loaded by another process. Wait for it to end, then load again.") from None
+            raise StoreError(
+                f"store: {root} is being loaded by another process. Wait for it to end, then load again."
+            ) from None
         yield
 
 
@@ -97,12 +104,33 @@ def _write_columns(log: EventLog, folder: Path) -> None:
     _sync_folder(folder)
 
 
-def _map(generation: Path, name: str) -> npt.NDArray[np.generic]:
+def _meta(generation: Path) -> dict[str, Any]:
+    try:
+        meta = json.loads((generation / "meta.json").read_text())
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"store: {generation} is damaged ({error}), expected a readable meta.json. Load the events again."
+        ) from error
+    found = meta.get("format") if isinstance(meta, dict) else None
+    if found != FORMAT:
+        raise StoreError(
+            f"store: found format {found} in {generation}, expected {FORMAT}. Load the events again with this version."
+        )
+    return dict(meta)
+
+
+def _map(generation: Path, name: str, dtype: npt.DTypeLike, length: int) -> npt.NDArray[Any]:
     path = generation / f"{name}.npy"
     try:
-        array = np.load(path)if path.stat().st_size < 4096 else np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
+        # A file of a page or less, and one without rows, is cheaper read (or can only be read) than mapped.
+        array: npt.NDArray[Any] = np.load(path, mmap_mode=None if path.stat().st_size < 4096 else "r")
+    except (OSError, ValueError, EOFError) as error:
         raise StoreError(f"store: {path} cannot be read ({error}). Load the events again.") from error
+    if array.dtype != dtype or array.shape != (length,):
+        raise StoreError(
+            f"store: found {array.shape} {array.dtype} in {path}, expected ({length},) {np.dtype(dtype)}. "
+            "Load the events again."
+        )
     return array.view(np.ndarray)  # a plain array over the same memory: slicing a memmap costs ten times more
 
 
@@ -124,7 +152,7 @@ def _replace(path: Path, text: str) -> None:
     """Point a small file at something new, in one step that survives a power cut."""
     fresh = path.with_name(f".{path.name}-{os.getpid()}")
     _write_durably(fresh, text.encode())
-    os.replace(fresh, path)
+    fresh.replace(path)
     _sync_folder(path.parent)
 
 
@@ -136,12 +164,17 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def _current(root: Path) -> str:
+    path = root / "CURRENT"
+    return path.read_text().strip() if path.is_file() else ""
+
+
 def _newest(root: Path) -> int:
-    return max((int(path.name.split("-")[1]) for path in root.glob("generation-*")), default=0)
+    return max((int(path.name.split("-")[1]) for path in root.glob("generation-[0-9]*")), default=0)
 
 
-def _forget_old(root: Path) -> None:
-    for path in sorted(root.glob("generation-*"))[:-KEEP_GENERATIONS]:
-        shutil.rmtree(path, ignore_errors=True)
-    for path in root.glob(".building-*"):
-        shutil.rmtree(path, ignore_errors=True)
+def _forget_all_but(root: Path, kept: set[str]) -> None:
+    """Remove what earlier loads left; the generation before stays, for a reader that is just opening it."""
+    for path in (*root.glob("generation-[0-9]*"), *root.glob(".building-*")):
+        if path.name not in kept:
+            shutil.rmtree(path, ignore_errors=True)

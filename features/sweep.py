@@ -27,11 +27,14 @@ from features.errors import EventsError
 from features.events import DAY_US, EVENT_NAMES, FIRST_CUSTOM
 from features.lifecycle import Policy
 from features.log import EventLog
+from features.parallel import ONE_AT_A_TIME
 
 logger = logging.getLogger(__name__)
 
 LONGEST_GAP = 40_000  # days; a gap of a century is its own problem
 LOGS = np.round(np.log(np.maximum(np.arange(LONGEST_GAP), 1)) * 1e6).astype(np.int64)
+
+CUSTOMERS_WORTH_THREADS = 256
 
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating]
@@ -70,7 +73,12 @@ class Sweep:
             if size > len(buffer):
                 buffer = np.empty((size, self.n_columns), dtype)
             part = rows[first : last + 1] - rows[first]
-            self.module.customers(*columns, log.offsets, first, last, *question, part, buffer)
+            arguments = (*columns, log.offsets, first, last, *question, part, buffer)
+            if last - first < CUSTOMERS_WORTH_THREADS:
+                self.module.customers_in_turn(*arguments)
+            else:
+                with ONE_AT_A_TIME:
+                    self.module.customers(*arguments)
             per_customer = np.diff(part)
             customer = np.repeat(np.arange(first, last), per_customer)
             as_of = np.arange(size) - np.repeat(part[1:], per_customer) + len(as_ofs)
@@ -82,7 +90,8 @@ class Sweep:
         question = self._question(log, np.array([as_of], np.int64), policy)
         start, end = log.offsets[customer], log.offsets[customer + 1]
         self.module.customer(*self._columns(log), start, end, *question, out, 0)
-        return out[0]
+        row: Floats = out[0]
+        return row
 
     def _columns(self, log: EventLog) -> list[npt.NDArray[np.generic]]:
         return [log.columns[name] for name in COLUMN_ARGUMENTS]
@@ -130,8 +139,9 @@ def _load(text: str) -> ModuleType:
     if not path.exists():
         fresh = path.with_suffix(f".{os.getpid()}")
         fresh.write_text(text)
-        os.replace(fresh, path)
-        logger.info("compiling a feature pass of %d lines; the next run will find it in %s", text.count("\n"), path.parent)
+        fresh.replace(path)
+        lines = text.count("\n")
+        logger.info("compiling a feature pass of %d lines; the next run will find it in %s", lines, path.parent)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -160,7 +170,7 @@ def cache_folder() -> Path:
 
 
 def _as_of_parts(log: EventLog, as_ofs: Int64s) -> npt.NDArray[np.float64]:
-    """Per as_of, in the order of codegen.AS_OF_PARTS: its day since 1970, its day of the year, the log's age in days."""
+    """Per as_of, as in codegen.AS_OF_PARTS: its day since 1970, its day of the year, the log's age in days."""
     days = as_ofs // DAY_US
     dates = days.astype("datetime64[D]")
     day_of_year = (dates - dates.astype("datetime64[Y]")).astype(np.int64) + 1

@@ -14,7 +14,7 @@ from features.catalogue import fingerprint, pick
 from features.catalogue.declare import Feature
 from features.events import DAY_US, end_of_day_us
 from features.lifecycle import Policy
-from features.log import EventLog
+from features.log import CustomerIds, EventLog
 from features.policy import GAPS_EXPRESSIONS, ShopGaps, derive_policy
 from features.sweep import compile_sweep
 
@@ -33,6 +33,13 @@ class Table:
     as_ofs: npt.NDArray[np.int64]
     log: EventLog
 
+    @classmethod
+    def of_values(cls, names: Sequence[str], values: npt.NDArray[np.floating]) -> Table:
+        """A table of values computed earlier, a row a customer; it knows neither their events nor their as_of."""
+        everyone = np.arange(len(values))
+        nowhere = EventLog({}, np.zeros(1, np.int64), CustomerIds.of([]))
+        return cls(pick(names), values, everyone, np.zeros(len(values), np.int64), _none(), nowhere)
+
     @property
     def names(self) -> list[str]:
         """The columns' names."""
@@ -48,6 +55,7 @@ class Table:
         return {name: i for i, name in enumerate(self.names)}
 
     def __len__(self) -> int:
+        """How many rows there are."""
         return len(self.customer)
 
     def column(self, name: str) -> npt.NDArray[np.floating]:
@@ -61,7 +69,9 @@ class Table:
     @property
     def customer_ids(self) -> list[str]:
         """Each row's customer_id."""
-        return [self.log.ids[int(c)] for c in self.customer]
+        distinct, place = np.unique(self.customer, return_inverse=True)
+        ids = [self.log.ids[int(c)] for c in distinct]
+        return [ids[i] for i in place.tolist()]
 
     def frame(self) -> pd.DataFrame:
         """As pandas: customer_id, as_of (UTC), then the features."""
@@ -91,10 +101,11 @@ def build(
 def shop_policy(log: EventLog, as_of: AsOf, horizon_days: int | None = None, **overrides: object) -> Policy:
     """The policy read off what is known of the shop at as_of."""
     now = instant(as_of)
-    start = Policy(30, 3.0, 1.0, 1.0, 0.84, 1.64, 365.0, 365.0, goal_event=str(overrides.get("goal_event", "order_completed")))
+    goal = str(overrides.get("goal_event", "order_completed"))
+    start = Policy(30, 3.0, 1.0, 1.0, 0.84, 1.64, 365.0, 365.0, goal_event=goal)  # of which the gaps need only the goal
     sweep = compile_sweep(list(GAPS_EXPRESSIONS.values()))
     parts = [chunk.values.copy() for chunk in sweep.chunks(log, np.array([now], np.int64), start)]
-    values = np.concatenate(parts) if parts else np.empty((0, sweep.n_columns))
+    values = np.concatenate(parts).astype(np.float64) if parts else np.empty((0, sweep.n_columns))
     ordered = values[values[:, list(GAPS_EXPRESSIONS).index("silence")] >= 0]
     gaps = ShopGaps(**{name: ordered[:, i] for i, name in enumerate(GAPS_EXPRESSIONS)})
     return derive_policy(gaps, int((now - log.first_ts) // DAY_US), horizon_days, **overrides)

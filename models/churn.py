@@ -32,15 +32,16 @@ class ChurnModel:
 
     def predict(self, table: Table) -> Floats:
         """P(no kept order within card.horizon_days), shape (n_rows,), in [0, 1]; null for rows without a kept order."""
-        probability = 1 - self.purchase.answers(*self._questions(table))
+        probability = 1 - self.purchase.answers(*self.questions(table))
         return np.where(table.column("orders") > 0, probability, np.nan)
 
     def contributions(self, table: Table) -> tuple[Floats, Floats, float]:
         """To the log-odds of *churn*: of each input (models.examples.matrix), of the expectation, and the constant."""
-        inputs, expectation, constant = self.purchase.contributions(*self._questions(table))
+        inputs, expectation, constant = self.purchase.contributions(*self.questions(table))
         return -inputs, -expectation, -constant
 
-    def _questions(self, table: Table) -> tuple[Floats, npt.NDArray[np.float32]]:
+    def questions(self, table: Table) -> tuple[Floats, npt.NDArray[np.float32]]:
+        """What the blend is asked: the expectation at the stretched horizon, and the inputs."""
         answered = self.expecter.expect(table, self.stretch).purchase_probability
         return answered, matrix(table, self.expecter.expect(table, self.card.trained["horizon_days"]))
 

@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
+from features.parallel import ONE_AT_A_TIME
+
 Float32s = npt.NDArray[np.float32]
 Float64s = npt.NDArray[np.float64]
 Int32s = npt.NDArray[np.int32]
@@ -46,9 +48,13 @@ class Forest:
 
     def margins(self, rows: npt.NDArray[np.floating]) -> Float32s:
         """Sum of the leaves each row falls into, shape (n_rows, n_outputs); rows (n_rows, n_features), null is NaN."""
-        walk = _walk_parallel if len(rows) >= ROWS_WORTH_THREADS else _walk
         out = np.zeros((len(rows), self.n_outputs), np.float32)
-        walk(np.ascontiguousarray(rows, np.float32), *self._nodes, self.roots, out)
+        arguments = (np.ascontiguousarray(rows, np.float32), *self._nodes, self.roots, out)
+        if len(rows) < ROWS_WORTH_THREADS:
+            _walk(*arguments)
+        else:
+            with ONE_AT_A_TIME:
+                _walk_parallel(*arguments)
         return out
 
     def contributions(self, rows: npt.NDArray[np.floating], output: int = 0) -> tuple[Float64s, float]:

@@ -69,14 +69,15 @@ def assemble(log: EventLog, as_of: int | str, horizon_days: int | None = None) -
     policy = policy.with_horizon(layout.horizon_days)
     today = build(known, [now], policy)
     expecter = fit_expecter(today)
-    table = build(known, layout.cutoffs, policy)
-    outcome = label(known, table, policy)
-    expectation = expecter.expect(table, layout.horizon_days)
-    examples = Examples(
-        table, expectation, layout.horizon_days, outcome.order_days, outcome.spend,
-        states(table.column("lifecycle_stage"), table.column("activity_status")), states(outcome.stage, outcome.status),
-        np.ones(len(table)),
-    )  # fmt: skip
+    examples = outcome(known, build(known, layout.cutoffs, policy), expecter, policy)
     return Dataset(layout, policy, today, expecter, examples)
 
 
+def outcome(log: EventLog, table: Table, expecter: Expecter, policy: Policy) -> Examples:
+    """The table's rows as examples: what came of each within policy.horizon_days. The log must reach that far."""
+    came = label(log, table, policy)
+    return Examples(
+        table, expecter.expect(table, policy.horizon_days), policy.horizon_days, came.order_days, came.spend,
+        states(table.column("lifecycle_stage"), table.column("activity_status")), states(came.stage, came.status),
+        np.ones(len(table)),
+    )  # fmt: skip

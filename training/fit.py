@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from features.events import day_of
 from models.boosting import Growth, grow
-from models.bundle import Model
 from models.card import Card
 from models.churn import ChurnModel
 from models.clv import ClvModel, mean_spend_margin
@@ -32,13 +32,19 @@ TRANSITION_GROWTH = Growth(depth=3, learning_rate=0.15, most_rounds=60, patience
 TRUST_OF_DECAY = 0.5  # beyond the longest horizon seen, how much of the expectation's fading of demand is believed
 
 
+M = TypeVar("M", ChurnModel, ClvModel, TransitionModel)
+
+
 @dataclass(frozen=True)
-class Made:
+class Made(Generic[M]):
     """A fitted model, XGBoost's own object for each of its forests, and inputs like those it will see."""
 
-    model: Model
+    model: M
     boosters: dict[str, Any]
     inputs: npt.NDArray[np.float32]
+
+
+AnyMade = Made[ChurnModel] | Made[TransitionModel] | Made[ClvModel]
 
 
 @dataclass(frozen=True)
@@ -73,13 +79,13 @@ class Fit:
         table = self.dataset.today.rows(self.dataset.today.column("orders") > 0)
         return Today(table, self.dataset.expecter.expect(table, self.stretch))
 
-    def churn(self) -> Made:
+    def churn(self) -> Made[ChurnModel]:
         """The churn model for today's customers."""
         purchase = self._blend(PURCHASE, leftover(PURCHASE, self.windows))
         model = ChurnModel(self.card("churn"), self.dataset.expecter, self.stretch, purchase.blend)
         return Made(model, {"purchase": purchase.booster}, self.inputs_today)
 
-    def clv(self) -> Made:
+    def clv(self) -> Made[ClvModel]:
         """The CLV model for today's customers."""
         days, spend = self._blend(ORDER_DAYS), self._blend(SPEND)
         asked = self.today.expectation
@@ -96,7 +102,7 @@ class Fit:
         model = replace(model, interval=self._interval(model))
         return Made(model, {"order_days": days.booster, "spend": spend.booster}, self.inputs_today)
 
-    def transition(self) -> Made:
+    def transition(self) -> Made[TransitionModel]:
         """The transition model, over every state; it answers for the horizon of the examples."""
         everyone = self.dataset.examples
         card = replace(self.card("transition"), horizon_days=self.dataset.plan.horizon_days)
@@ -112,10 +118,10 @@ class Fit:
         model = TransitionModel(card, self.dataset.expecter, markov, from_booster(booster), 1.0)
         return Made(model, {"states": booster}, examples.inputs)
 
-    def make(self, name: str) -> Made:
+    def make(self, name: str) -> AnyMade:
         """The model of that name: churn, transition or clv."""
-        made: Made = getattr(self, name)()
-        return made
+        makers: dict[str, Callable[[], AnyMade]] = {"churn": self.churn, "transition": self.transition, "clv": self.clv}
+        return makers[name]()
 
     def _blend(self, link: Link, level: float = 0.0) -> Fitted:
         return fit_blend(link, self.buyers, self.today, self.inputs_today, self.recipe, level)

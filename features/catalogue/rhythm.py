@@ -13,22 +13,64 @@ TENURE = AsOf("day") - first("day", ORDERS)
 FEATURES = (
     Feature("silence_days", SILENCE, "Days since the last kept order.", "days", null="no kept order"),
     Feature("tenure_days", TENURE, "Days since the first kept order.", "days", null="no kept order"),
-    Feature("span_days", last("day", ORDERS) - first("day", ORDERS), "Days from the first to the last kept order.", "days", null="no kept order"),
-    Feature("mean_gap_days", MEAN_GAP, "Mean gap between days with an order.", "days", low=1, null="fewer than 2 order days"),
-    Feature("gap_deviation_days", when(GAPS > 1, GAP_DEVIATION, NULL), "Standard deviation of her gaps.", "days", null="fewer than 3 order days"),
+    Feature(
+        "span_days", last("day", ORDERS) - first("day", ORDERS),
+        "Days from the first to the last kept order.", "days", null="no kept order",
+    ),
+    Feature(
+        "mean_gap_days", MEAN_GAP,
+        "Mean gap between days with an order.", "days", low=1, null="fewer than 2 order days",
+    ),
+    Feature(
+        "gap_deviation_days", when(GAPS > 1, GAP_DEVIATION, NULL),
+        "Standard deviation of her gaps.", "days", null="fewer than 3 order days",
+    ),
     Feature("last_gap_days", gaps("last", ORDERS), "The latest gap.", "days", low=1, null="fewer than 2 order days"),
-    Feature("largest_gap_days", gaps("largest", ORDERS), "The longest gap.", "days", low=1, null="fewer than 2 order days"),
-    Feature("smallest_gap_days", gaps("smallest", ORDERS), "The shortest gap.", "days", low=1, null="fewer than 2 order days"),
-    Feature("usual_gap_days", USUAL_GAP, "Her usual gap: geometric mean, shrunk toward the shop's.", "days", null="no kept order"),
-    Feature("at_risk_after_days", AT_RISK_AFTER, "Silence after which she counts as at risk.", "days", null="no kept order"),
-    Feature("lapsed_after_days", LAPSED_AFTER, "Silence after which she counts as lapsed.", "days", null="no kept order"),
-    Feature("silence_to_mean_gap", SILENCE / (MEAN_GAP + Const(1.0)), "Silence over her mean gap plus a day.", "ratio", null="fewer than 2 order days"),
-    Feature("silence_to_largest_gap", SILENCE / (gaps("largest", ORDERS) + Const(1.0)), "Silence over her longest gap plus a day.", "ratio", null="fewer than 2 order days"),
-    Feature("silence_deviations", SILENCE_Z, "How unusual the silence is: deviations of her next log gap.", "deviations", low=None, null="no kept order"),
-    Feature("last_gap_deviations", LAST_GAP_Z, "How unusual the latest gap was, given those before.", "deviations", low=None, null="fewer than 2 order days"),
-    Feature("order_rate", GAPS / (TENURE + Const(7.0)), "Repeat order days per day of tenure (a week added).", "1/day", null="no kept order"),
+    Feature(
+        "largest_gap_days", gaps("largest", ORDERS),
+        "The longest gap.", "days", low=1, null="fewer than 2 order days",
+    ),
+    Feature(
+        "smallest_gap_days", gaps("smallest", ORDERS),
+        "The shortest gap.", "days", low=1, null="fewer than 2 order days",
+    ),
+    Feature(
+        "usual_gap_days", USUAL_GAP,
+        "Her usual gap: geometric mean, shrunk toward the shop's.", "days", null="no kept order",
+    ),
+    Feature(
+        "at_risk_after_days", AT_RISK_AFTER,
+        "Silence after which she counts as at risk.", "days", null="no kept order",
+    ),
+    Feature(
+        "lapsed_after_days", LAPSED_AFTER,
+        "Silence after which she counts as lapsed.", "days", null="no kept order",
+    ),
+    Feature(
+        "silence_to_mean_gap", SILENCE / (MEAN_GAP + Const(1.0)),
+        "Silence over her mean gap plus a day.", "ratio", null="fewer than 2 order days",
+    ),
+    Feature(
+        "silence_to_largest_gap", SILENCE / (gaps("largest", ORDERS) + Const(1.0)),
+        "Silence over her longest gap plus a day.", "ratio", null="fewer than 2 order days",
+    ),
+    Feature(
+        "silence_deviations", SILENCE_Z,
+        "How unusual the silence is: deviations of her next log gap.", "deviations", low=None, null="no kept order",
+    ),
+    Feature(
+        "last_gap_deviations", LAST_GAP_Z,
+        "How unusual the latest gap was, given those before.", "deviations", low=None, null="fewer than 2 order days",
+    ),
+    Feature(
+        "order_rate", GAPS / (TENURE + Const(7.0)),
+        "Repeat order days per day of tenure (a week added).", "1/day", null="no kept order",
+    ),
     *(
-        Feature(f"orders_decayed_{days}d", decayed(ORDERS, days), f"Kept orders, each counting half after {days} days.", "orders")
+        Feature(
+            f"orders_decayed_{days}d", decayed(ORDERS, days),
+            f"Kept orders, each counting half after {days} days.", "orders",
+        )
         for days in (14, 45, 120)
     ),
 )  # fmt: skip

@@ -12,10 +12,12 @@ FEATURES = (
     Feature("day_of_year", AsOf("day_of_year"), "Day of the year of as_of, January 1 is 1.", "day", low=1, high=366),
     Feature(
         "order_days_same_window_last_year", when(HAS_LAST_YEAR, days_with(ORDERS, days=LAST_YEAR), NULL),
-        "Days with a kept order in the horizon_days that began 364 days ago.", "days", null="the log is younger than 364 days",
+        "Days with a kept order in the horizon_days that began 364 days ago.", "days",
+        null="the log is younger than 364 days",
     ),
     Feature(
         "spend_same_window_last_year", when(HAS_LAST_YEAR, money(total("amount", SPENDING, days=LAST_YEAR)), NULL),
-        "Net spend in the horizon_days that began 364 days ago.", "money", low=None, null="the log is younger than 364 days",
+        "Net spend in the horizon_days that began 364 days ago.", "money", low=None,
+        null="the log is younger than 364 days",
     ),
 )  # fmt: skip

@@ -1,0 +1,317 @@
+"""The catalogue as a whole, and small tables whose numbers can be checked by eye."""
+
+import dataclasses
+import math
+import re
+
+import numpy as np
+import pytest
+
+from features.algebra import ORDERS, count, days_with, events, share, total
+from features.catalogue import CATALOGUE, engagement, fingerprint, lifecycle, orders, pick, rhythm, season, value
+from features.catalogue.declare import Feature
+from features.errors import UnknownName
+from features.sweep import compile_sweep
+from features.table import build, instant
+
+FEATURES = list(CATALOGUE.values())
+
+
+def one_value(log, expression, as_of, policy):
+    return compile_sweep([expression]).one(log, 0, instant(as_of), policy)[0]
+
+
+# ---------------------------------------------------------------- the registry
+
+
+def test_no_two_features_share_a_name():
+    declared = [feature.name for feature in pick()]
+    assert len(declared) == len(set(declared)) == len(CATALOGUE)
+
+
+@pytest.mark.parametrize("feature", FEATURES, ids=list(CATALOGUE))
+def test_a_feature_says_its_name_unit_text_range_and_null(feature):
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", feature.name)
+    assert feature.unit
+    assert feature.text.endswith(".")
+    assert feature.null
+    assert feature.low is None or feature.high is None or feature.low < feature.high
+
+
+def test_no_two_subjects_declare_the_same_feature():
+    subjects = (engagement, lifecycle, orders, rhythm, season, value)
+    assert sum(len(subject.FEATURES) for subject in subjects) == len(CATALOGUE)
+
+
+def test_features_come_in_the_order_asked_for():
+    assert [feature.name for feature in pick(["spend", "orders"])] == ["spend", "orders"]
+
+
+def test_an_unknown_feature_is_named_in_the_error():
+    with pytest.raises(UnknownName, match=r"found 'spent'.*features list"):
+        pick(["spent"])
+
+
+def test_the_fingerprint_changes_with_a_name_a_declaration_and_the_order():
+    one, other = pick(["orders", "spend"])
+    renamed = dataclasses.replace(one, name="purchases")
+    redeclared = dataclasses.replace(one, expression=count(ORDERS, days=30))
+    prints = {fingerprint(pair) for pair in ([one, other], [other, one], [renamed, other], [redeclared, other])}
+    assert len(prints) == 4
+
+
+def test_the_fingerprint_does_not_change_with_the_description():
+    (feature,) = pick(["orders"])
+    assert fingerprint([feature]) == fingerprint([dataclasses.replace(feature, text="Otherwise.")])
+
+
+def test_a_new_feature_is_one_line(log_of, policy):
+    log = log_of("""
+        ann 2024-01-05 order_completed 20.00 channel=app
+        ann 2024-01-07 order_completed 10.00 channel=web
+        ann 2024-01-09 order_completed 30.00 channel=app
+    """)
+    in_the_app = total("amount", ORDERS.only(channel="app"))
+    feature = Feature("app_spend_share", share(in_the_app, total("amount", ORDERS)), "Spend in the app.", "share")
+    assert one_value(log, feature.expression, "2024-01-08", policy) == pytest.approx(20 / 30)
+    assert one_value(log, feature.expression, "2024-01-09", policy) == pytest.approx(50 / 60)
+
+
+def test_a_stream_of_an_unknown_event_is_refused():
+    with pytest.raises(UnknownName, match="order_complete'"):
+        compile_sweep([count(events("order_complete"))])
+
+
+def test_an_aggregate_of_an_unknown_column_is_refused():
+    with pytest.raises(UnknownName, match="'price'"):
+        compile_sweep([total("price", ORDERS)])
+
+
+def test_a_table_names_its_rows_and_columns(log_of, policy):
+    log = log_of("""
+        ann 2024-01-05 order_completed 20.00
+        bob 2024-01-07 order_completed 10.00
+    """)
+    frame = build(log, ["2024-01-05", "2024-01-07"], policy, ["spend", "orders"]).frame()
+    assert list(frame.columns) == ["customer_id", "as_of", "spend", "orders"]
+    assert frame["customer_id"].tolist() == ["ann", "ann", "bob"]  # bob was not known on the 5th
+    assert frame["as_of"].dt.strftime("%Y-%m-%d %H:%M %Z").tolist() == [
+        "2024-01-05 23:59 UTC", "2024-01-07 23:59 UTC", "2024-01-07 23:59 UTC",
+    ]  # fmt: skip
+
+
+def test_a_table_before_the_first_event_has_no_rows(log_of, policy):
+    log = log_of("ann 2024-01-05 order_completed 20.00")
+    assert build(log, ["2024-01-04"], policy).frame().empty
+
+
+# ---------------------------------------------------------------- nulls
+
+VISITOR = "vic 2024-03-01T10:00 page_viewed"
+NULL_FOR_A_VISITOR = {name for name, feature in CATALOGUE.items() if feature.null != "never"}
+
+
+def test_whoever_has_done_nothing_has_a_null_in_every_nullable_feature(seen):
+    row = seen(VISITOR, "2024-03-05")
+    assert {name for name, value in row.items() if math.isnan(value)} == NULL_FOR_A_VISITOR
+
+
+@pytest.mark.parametrize(
+    ("null", "one_event_less"),
+    [
+        ("no kept order", "ann 2024-03-01 signed_up"),
+        ("fewer than 2 order days", "ann 2024-03-01T08:00 order_completed 1\n ann 2024-03-01T09:00 order_completed 1"),
+        ("fewer than 3 order days", "ann 2024-03-01 order_completed 1\n ann 2024-03-02 order_completed 1"),
+        ("no kept order with a quantity", "ann 2024-03-01 order_completed 1"),
+        ("no kept order with a channel", "ann 2024-03-01 order_completed 1"),
+        ("no event with a channel", "ann 2024-03-01 order_completed 1"),
+        ("no e-mail sent in the window", "ann 2023-12-01 email_sent\n ann 2024-03-01 email_opened"),
+        ("no review with a rating", "ann 2024-03-01 review_submitted"),
+        ("the log is younger than 364 days", "ann 2023-03-08 order_completed 1"),
+    ],
+)
+def test_a_feature_is_null_when_it_says_so(seen, null, one_event_less):
+    row = seen(one_event_less, "2024-03-05")
+    named = [feature.name for feature in FEATURES if feature.null == null]
+    assert named
+    assert all(math.isnan(row[name]) for name in named)
+
+
+def test_every_reason_for_a_null_is_tested():
+    reasons = {feature.null for feature in FEATURES}
+    tested = test_a_feature_is_null_when_it_says_so.pytestmark[0].args[1]
+    assert reasons == {"never", *(null for null, _ in tested)}
+
+
+# ---------------------------------------------------------------- small tables
+
+BUYER = """
+    ann 2024-01-01T09:00 order_completed 10.00 order_id=A
+    ann 2024-01-11T09:00 order_completed 20.00 order_id=B
+    ann 2024-01-11T18:00 order_completed 30.00 order_id=C
+    ann 2024-01-31T09:00 order_completed 40.00 order_id=D
+"""
+
+
+def some(row, *names):
+    return [row[name] for name in names]
+
+
+def test_two_orders_on_a_day_are_two_orders_and_one_order_day(seen):
+    row = seen(BUYER, "2024-01-31")
+    assert some(row, "orders", "order_days", "orders_per_order_day") == [4, 3, 4 / 3]
+
+
+def test_a_window_of_30_days_begins_29_days_before_the_day_of_as_of(seen):
+    assert seen(BUYER, "2024-01-30")["order_days_30d"] == 2  # January 1 to 30
+    assert seen(BUYER, "2024-01-31")["order_days_30d"] == 2  # January 2 to 31
+    later = seen(BUYER, "2024-02-15")
+    assert some(later, "order_days_30d", "order_days_30d_before", "order_days_trend_30d") == [1, 2, -1]
+
+
+def test_an_event_at_the_very_instant_of_as_of_is_known(seen):
+    noon = instant("2024-01-11") + 1 - 12 * 3_600_000_000
+    at_nine = noon - 3 * 3_600_000_000
+    assert seen(BUYER, at_nine)["orders"] == 2
+    assert seen(BUYER, at_nine - 1)["orders"] == 1
+
+
+def test_gaps_are_days_between_order_days(seen):
+    row = seen(BUYER, "2024-02-10")
+    assert some(row, "mean_gap_days", "last_gap_days", "largest_gap_days", "smallest_gap_days") == [15, 20, 20, 10]
+    assert row["gap_deviation_days"] == pytest.approx(math.sqrt(50))  # of 10 and 20, over n − 1
+    assert some(row, "silence_days", "tenure_days", "span_days") == [10, 40, 30]
+    assert row["silence_to_mean_gap"] == 10 / 16
+    assert row["order_rate"] == 2 / 47
+
+
+def test_spend_and_order_values(seen):
+    row = seen(BUYER, "2024-02-10")
+    assert some(row, "spend", "spend_60d", "spend_30d", "spend_7d") == [100, 100, 40, 0]
+    assert some(row, "average_order_value", "spend_per_order_day") == [25, pytest.approx(100 / 3)]
+    assert some(row, "first_order_value", "last_order_value") == [10, 40]
+    assert some(row, "largest_order_value", "smallest_order_value") == [40, 10]
+
+
+def test_a_decayed_count_halves_each_half_life(seen):
+    order = "ann 2024-01-01T00:00 order_completed 8.00"
+    fortnight_later = instant("2024-01-14") + 1
+    assert seen(order, fortnight_later)["orders_decayed_14d"] == pytest.approx(0.5)
+    assert seen(order, fortnight_later)["spend_decayed_14d"] == pytest.approx(4.0)
+
+
+REFUNDED = """
+    ann 2024-01-01 order_completed 10.00 order_id=A
+    ann 2024-01-11 order_completed 20.00 order_id=B
+    ann 2024-01-21 order_refunded   5.00 order_id=B
+    ann 2024-01-31 order_refunded  15.00 order_id=B
+"""
+
+
+def test_a_partial_refund_lowers_its_order_where_the_order_stood(seen):
+    row = seen(REFUNDED, "2024-01-25")
+    assert some(row, "orders", "spend", "last_order_value", "refunds") == [2, 25, 15, 1]
+    assert some(row, "spend_7d", "spend_30d") == [0, 25]  # the refund of the 21st is money of the 11th
+
+
+def test_refunds_that_add_up_to_the_order_undo_it(seen):
+    row = seen(REFUNDED, "2024-01-31")
+    assert some(row, "orders", "spend", "silence_days", "last_order_value", "refunds") == [1, 10, 30, 10, 2]
+    assert math.isnan(row["mean_gap_days"])
+
+
+def test_before_its_refund_an_order_counts_in_full(seen):
+    assert some(seen(REFUNDED, "2024-01-20"), "orders", "spend", "mean_gap_days") == [2, 30, 10]
+
+
+def test_cut_offs_before_and_after_a_refund_may_be_asked_at_once(log_of, policy):
+    table = build(log_of(REFUNDED), ["2024-01-20", "2024-01-25", "2024-01-31"], policy, ["orders", "spend"])
+    assert table.values.tolist() == [[2, 30], [2, 25], [1, 10]]
+
+
+def test_a_refund_without_an_order_lowers_spend_on_its_own_day(seen):
+    row = seen("ann 2024-01-01 order_completed 10.00\n ann 2024-02-01 order_refunded 4.00", "2024-02-02")
+    assert some(row, "orders", "spend", "spend_7d", "loose_refunds") == [1, 6, -4, 1]
+
+
+def test_a_refund_does_not_touch_another_customers_order(seen):
+    text = "ann 2024-01-01 order_completed 10.00 order_id=A\n bob 2024-01-02 order_refunded 10.00 order_id=A"
+    assert some(seen(text, "2024-02-02", "ann"), "orders", "loose_refunds") == [1, 0]
+    assert some(seen(text, "2024-02-02", "bob"), "orders", "loose_refunds") == [0, 1]
+
+
+def test_a_review_that_bears_the_orders_id_is_not_what_is_refunded(seen):
+    row = seen("""
+        ann 2024-01-01 checkout_started 10.00 order_id=A
+        ann 2024-01-01T01:00 order_completed 10.00 order_id=A
+        ann 2024-01-05 review_submitted value=2 order_id=A
+        ann 2024-01-09 order_shipped order_id=A
+        ann 2024-01-11 order_refunded 10.00 order_id=A
+    """, "2024-02-02")  # fmt: skip
+    assert some(row, "orders", "spend", "loose_refunds") == [0, 0, 0]
+
+
+def test_a_shops_own_goal_event_can_be_refunded(seen, policy):
+    lessons = "ann 2024-01-01 lesson_taken 10.00 order_id=A\n ann 2024-01-11 order_refunded 10.00 order_id=A"
+    own = dataclasses.replace(policy, goal_event="lesson_taken")
+    assert seen(lessons, "2024-01-05", policy=own)["orders"] == 1
+    assert seen(lessons, "2024-01-15", policy=own)["orders"] == 0
+
+
+def test_engagement_counts_visits_carts_mail_and_service(seen):
+    row = seen("""
+        ann 2024-03-01 page_viewed channel=seo
+        ann 2024-03-02 product_viewed
+        ann 2024-03-02 product_added
+        ann 2024-03-03 email_sent
+        ann 2024-03-04 email_sent
+        ann 2024-03-05 email_opened channel=email
+        ann 2024-03-06 support_ticket_opened
+        ann 2024-03-07 email_unsubscribed
+    """, "2024-03-09")  # fmt: skip
+    assert some(row, "visits_7d", "visits_30d", "carts_30d", "tickets_90d") == [0, 2, 1, 1]
+    assert some(row, "emails_sent_90d", "emails_opened_90d", "email_open_share_90d", "is_unsubscribed") == [2, 1, 0.5, 1]
+    assert some(row, "first_channel", "last_channel") == [6, 4]  # seo, email
+    assert some(row, "days_known", "days_since_any_event") == [8, 2]
+
+
+def test_the_same_window_last_year_begins_364_days_before_as_of(seen, policy):
+    log = """
+        ann 2023-03-05 order_completed 10.00
+        ann 2023-03-07 order_completed 20.00
+        ann 2023-04-05 order_completed 30.00
+        ann 2023-04-06 order_completed 40.00
+    """
+    assert policy.horizon_days == 30
+    row = seen(log, "2024-03-04")  # 364 days before: 2023-03-06, so from the 7th to April 5
+    assert some(row, "order_days_same_window_last_year", "spend_same_window_last_year") == [2, 50]
+
+
+def test_hours_and_weekdays_are_ranges_that_include_both_ends(log_of, policy):
+    log = log_of("""
+        ann 2024-01-05T08:59 order_completed 1
+        ann 2024-01-05T09:00 order_completed 1
+        ann 2024-01-06T17:59 order_completed 1
+        ann 2024-01-07T18:00 order_completed 1
+    """)  # Friday to Sunday
+    assert one_value(log, count(ORDERS.only(hours=(9, 17))), "2024-01-09", policy) == 2
+    assert one_value(log, count(ORDERS.only(weekdays=(5, 6))), "2024-01-09", policy) == 2
+    assert one_value(log, days_with(ORDERS.only(weekdays=(4, 4))), "2024-01-09", policy) == 1
+
+
+def test_the_code_of_an_own_channel_does_not_depend_on_later_events(log_of):
+    early = log_of("ann 2024-01-05 page_viewed channel=kiosk")
+    late = log_of("ann 2024-01-05 page_viewed channel=kiosk\n ann 2024-01-06 page_viewed channel=airport")
+    assert early.columns["channel"][0] == late.columns["channel"][0]
+
+
+def test_a_log_cannot_be_changed(log_of):
+    log = log_of("ann 2024-01-05 page_viewed")
+    with pytest.raises(ValueError, match="read-only"):
+        log.columns["ts"][0] = 0
+
+
+def test_a_day_means_its_last_microsecond():
+    assert instant("1970-01-01") == 86_400_000_000 - 1
+    assert instant(np.datetime64("1970-01-02")) == 2 * 86_400_000_000 - 1
+    assert instant(5) == 5

@@ -1,0 +1,169 @@
+"""Rolling-origin backtest: fit as if on a past day, forecast, and look at what came; the whole ladder side by side.
+
+Each origin sees only what was known then. The rungs, from what a shop would do without models upward:
+time rule, own-rhythm rule, BG/NBD, Pareto/NBD, and the blend; for the transition model the Markov matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from joblib import Parallel, delayed
+from scipy.special import expit
+
+from features.events import DAY_US, day_of
+from features.log import EventLog
+from models.calibration import Calibration, fit_calibration, worth_it
+from models.examples import Examples
+from models.expectation import Expectation, fit_expecter
+from models.rules import RULES, fit_rule
+from models.transition import TransitionModel, softmax
+from models.transition import log_loss as transition_losses
+from training.dataset import Dataset, assemble, outcome
+from training.evaluate import churn_measures, value_measures
+from training.fit import Fit
+
+Floats = npt.NDArray[np.float64]
+
+MOST_ORIGINS = 3
+FAMILIES = ("bg_nbd", "pareto_nbd")
+OURS = "ritorno"
+WEIGHTS = (0.0, 0.5, 1.0)  # of the transition's trees; 0 is the Markov matrix itself
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One origin: what came within the horizon, and each rung's forecast of it. Arrays have one entry a buyer.
+
+    forecasts: rung → what it expected. margin: the blend's purchase margin before calibration.
+    transition: per weight of the trees, −ln P(next state) of everybody known at the origin.
+    """
+
+    origin: str
+    horizon_days: int
+    customer: npt.NDArray[np.int64]
+    order_days: Floats
+    spend: Floats
+    forecasts: dict[str, Expectation]
+    margin: Floats
+    transition: dict[float, Floats]
+
+    @property
+    def churned(self) -> Floats:
+        """1 for those without a kept order within the horizon."""
+        return (self.order_days <= 0).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """All folds, and what they choose."""
+
+    folds: list[Fold]
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """For the churn model: fitted on all folds if, fold by fold, the others' would have helped; else none."""
+        windows = [(fold.margin, 1 - fold.churned) for fold in self.folds]
+        if not worth_it(windows):
+            return Calibration()
+        return fit_calibration(*(np.concatenate(parts) for parts in zip(*windows, strict=True)))
+
+    @property
+    def transition_weight(self) -> float:
+        """The weight of the transition's trees with the least loss."""
+        if not self.folds:
+            return 1.0
+        return min(WEIGHTS, key=lambda w: float(np.concatenate([fold.transition[w] for fold in self.folds]).mean()))
+
+    def ladder(self) -> list[dict[str, Any]]:
+        """A row per rung: its measures over all folds."""
+        if not self.folds:
+            return []
+        days, spend = self.joined(lambda f: f.order_days), self.joined(lambda f: f.spend)
+        churned = self.joined(lambda f: f.churned)
+        rows = []
+        for rung in self.folds[0].forecasts:
+            expected = self.forecast(rung)
+            rows.append(
+                {"rung": rung, **churn_measures(churned, 1 - expected.purchase_probability)}
+                | value_measures(days, spend, expected.order_days, expected.spend)
+            )
+        return rows
+
+    def forecast(self, rung: str) -> Expectation:
+        """One rung's forecasts over all folds; ours calibrated, where the folds choose to, by the other folds only."""
+        parts = [fold.forecasts[rung] for fold in self.folds]
+        names = ("purchase_probability", "order_days", "order_value")
+        probability, days, value = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
+        if rung == OURS and self.calibration != Calibration():
+            probability = np.concatenate([self._calibrated_by_others(fold) for fold in self.folds])
+        return Expectation(probability, days, value)
+
+    def _calibrated_by_others(self, fold: Fold) -> Floats:
+        others = [(other.margin, 1 - other.churned) for other in self.folds if other is not fold]
+        fitted = fit_calibration(*(np.concatenate(parts) for parts in zip(*others, strict=True)))
+        answer: Floats = expit(fitted.shift + fitted.scale * fold.margin)
+        return answer
+
+    def joined(self, part: Callable[[Fold], Floats]) -> Floats:
+        """One array of every fold, end to end."""
+        return np.concatenate([part(fold) for fold in self.folds])
+
+
+def backtest(log: EventLog, as_of: int, horizon_days: int, workers: int = 2, say: Callable[[str], None] = lambda _: None) -> Backtest:
+    """Fit and forecast at each origin (a process each, `workers` at a time)."""
+    starts = origins(log, as_of, horizon_days)
+    results: Iterable[Fold | None] = Parallel(n_jobs=min(workers, max(len(starts), 1)), return_as="generator")(
+        delayed(fold_at)(log.until(origin + horizon_days * DAY_US), origin, horizon_days) for origin in starts
+    )
+    folds = []
+    for number, fold in enumerate(results, 1):
+        say(f"origin {number} of {len(starts)}: {day_of(starts[number - 1])}" + ("" if fold else " (nobody to forecast)"))
+        folds += [fold] if fold else []
+    return Backtest(folds)
+
+
+def origins(log: EventLog, as_of: int, horizon_days: int) -> list[int]:
+    """Up to three past instants, half a horizon apart, the latest one horizon before as_of; with as much log before each."""
+    candidates = [as_of - int(horizon_days * (1 + i / 2)) * DAY_US for i in range(MOST_ORIGINS)]
+    return [origin for origin in reversed(candidates) if (origin - log.first_ts) // DAY_US >= 1.5 * horizon_days]
+
+
+def fold_at(log: EventLog, origin: int, horizon_days: int) -> Fold | None:
+    """One origin's forecasts and outcomes; None if nobody had ordered by then. The log must reach a horizon further."""
+    dataset = assemble(log, origin, horizon_days)
+    fit = Fit(dataset, horizon_days)
+    if not len(fit.today.table):
+        return None
+    truth = outcome(log, dataset.today, dataset.expecter, dataset.policy.with_horizon(horizon_days))
+    buyers = dataset.today.column("orders") > 0
+    churn, clv, transition = fit.churn().model, fit.clv().model, fit.transition().model
+    table = fit.today.table
+    value = clv.predict(table)
+    ours = Expectation(1 - churn.predict(table), value.order_days, value.spend / value.order_days)
+    return Fold(
+        origin=str(day_of(origin)), horizon_days=horizon_days, customer=table.customer,
+        order_days=truth.order_days[buyers], spend=truth.spend[buyers],
+        forecasts={**_baselines(dataset, fit, horizon_days), OURS: ours},
+        margin=churn.purchase.margins(*churn.questions(table)),
+        transition=_transition_losses(transition, truth),
+    )  # fmt: skip
+
+
+def _baselines(dataset: Dataset, fit: Fit, horizon_days: int) -> dict[str, Expectation]:
+    """The rungs below ours. Rules are learnt at the examples' horizon; where it is shorter, they speak of it as it is."""
+    table = fit.today.table
+    rules = {name: fit_rule(name, fit.buyers).expect(table) for name in RULES}
+    families = {name: fit_expecter(dataset.today, name).expect(table, horizon_days) for name in FAMILIES}
+    return {**rules, **families}
+
+
+def _transition_losses(model: TransitionModel, truth: Examples) -> dict[float, Floats]:
+    base = np.log(model.markov[truth.state])
+    trees = model.forest.margins(truth.inputs) if model.forest is not None else np.zeros(base.shape)
+    return {weight: transition_losses(softmax(base + weight * trees), truth.next_state) for weight in WEIGHTS}

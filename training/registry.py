@@ -1,0 +1,195 @@
+"""What is written to MLflow: runs, model versions, and the aliases challenger, champion and previous.
+
+The default is MLflow's own (a SQLite file and a folder where you stand); MLFLOW_TRACKING_URI names any server.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import xgboost as xgb
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types.schema import ColSpec, Schema
+
+import models.pyfunc
+from features.errors import RitornoError
+from features.table import Table
+from models.bundle import MODELS, Model, load, made_up_inputs, save
+from training.fit import AnyMade
+
+logger = logging.getLogger(__name__)
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+REQUIREMENTS = ("numba", "numpy", "pandas", "pyarrow", "scipy", "tqdm")
+
+
+class RegistryError(RitornoError):
+    """The MLflow registry cannot be reached, or lacks what was asked for."""
+
+
+@contextmanager
+def run(name: str) -> Iterator[str]:
+    """An MLflow run (the one `mlflow run` started, if it did); gives its id. Raises RegistryError if MLflow cannot be reached."""
+    for chatty in ("mlflow", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    try:
+        active = mlflow.start_run(run_name=name)
+    except (MlflowException, OSError) as error:
+        raise RegistryError(_unreachable(error)) from error
+    with active:
+        yield active.info.run_id
+
+
+def log_metrics(prefix: str, measures: Mapping[str, float]) -> None:
+    """Numbers of one subject; those that do not exist (nan) are left out."""
+    mlflow.log_metrics({f"{prefix}_{name}": float(value) for name, value in measures.items() if np.isfinite(value)})
+
+
+def log_params(params: Mapping[str, Any]) -> None:
+    """Parameters under names of ours (`mlflow run` has logged its own under theirs)."""
+    mlflow.log_params({f"fit_{name}": value for name, value in params.items()})
+
+
+def log_text(text: str, file: str) -> None:
+    """A text artefact of the run."""
+    mlflow.log_text(text, file)
+
+
+def log_figure(figure: Any, file: str) -> None:
+    """A plot as an artefact of the run."""
+    mlflow.log_figure(figure, file)
+
+
+def register(made: AnyMade) -> str:
+    """Log the model in the active run, register it under its name as challenger; its version."""
+    name = made.model.name
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / name
+        write_model(made, folder)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # type hints of pyfunc signatures; ours is given below
+            info = mlflow.pyfunc.log_model(
+                name=name, python_model=str(Path(models.pyfunc.__file__)), artifacts={name: str(folder)},
+                signature=_signature(made.model), registered_model_name=name,
+                pip_requirements=[f"ritorno=={version('ritorno')}", *(f"{r}=={version(r)}" for r in REQUIREMENTS)],
+            )  # fmt: skip
+    number = str(info.registered_model_version)
+    _client().set_registered_model_alias(name, CHALLENGER, number)
+    return number
+
+
+def write_model(made: AnyMade, folder: Path) -> None:
+    """The model's folder (see models.bundle), with XGBoost's own trees and its answers to made-up customers."""
+    save(made.model, folder)
+    answers: dict[str, np.ndarray[Any, Any]] = {}
+    inputs = made_up_inputs(made.inputs)
+    for name, booster in made.boosters.items():
+        if booster is not None:
+            booster.save_model(folder / f"booster_{name}.ubj")
+            answers[f"{name}_inputs"], answers[f"{name}_margins"] = inputs, _margins(booster, inputs)
+    np.savez(folder / "check.npz", **answers)
+    load(folder)  # refuses what serving would refuse
+
+
+def promote(name: str, number: str | None = None) -> tuple[str, str | None]:
+    """Make a version (default: the challenger) champion; gives its number and the one it replaces, now `previous`."""
+    number = number or alias_version(name, CHALLENGER)
+    if number is None:
+        raise RegistryError(f"promote: found no challenger of '{name}', expected one. Fit a model first: python -m training fit")
+    return number, _make_champion(name, number)
+
+
+def rollback(name: str) -> tuple[str, str]:
+    """Make the previous champion champion again; gives its number and the one that steps down."""
+    number, current = alias_version(name, PREVIOUS), alias_version(name, CHAMPION)
+    if number is None or current is None:
+        raise RegistryError(f"rollback: found no previous champion of '{name}', expected one. Nothing was changed.")
+    _make_champion(name, number)
+    return number, current
+
+
+def alias_version(name: str, alias: str) -> str | None:
+    """The version an alias points at; None if there is no such model or alias. Raises RegistryError."""
+    try:
+        return str(_client().get_model_version_by_alias(name, alias).version)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise RegistryError(_unreachable(error)) from error
+
+
+def champion(name: str) -> Model | None:
+    """The champion, loaded; None if there is none or this version cannot read it."""
+    number = alias_version(name, CHAMPION)
+    if number is None:
+        return None
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            local = mlflow.artifacts.download_artifacts(f"models:/{name}/{number}", dst_path=place)
+            return load(Path(local) / "artifacts" / name)
+        except (RitornoError, MlflowException, OSError) as error:
+            logger.warning("the champion of %s cannot be read, so stability is not judged: %s", name, error)
+            return None
+
+
+def named(name: str) -> list[str]:
+    """`all` as every model's name; else the one. Raises RegistryError for another name."""
+    if name == "all":
+        return list(MODELS)
+    if name not in MODELS:
+        raise RegistryError(f"--model: found '{name}', expected all or one of {', '.join(MODELS)}.")
+    return [name]
+
+
+def tracking_uri() -> str:
+    """Where MLflow keeps runs and models."""
+    return str(mlflow.get_tracking_uri())
+
+
+def _make_champion(name: str, number: str) -> str | None:
+    client, current = _client(), alias_version(name, CHAMPION)
+    try:
+        client.get_model_version(name, number)
+    except MlflowException as error:
+        raise RegistryError(f"promote: found no version {number} of '{name}' ({error.message}). Name one that MLflow lists.") from error
+    if current == number:
+        return None
+    if current is not None:
+        client.set_registered_model_alias(name, PREVIOUS, current)
+    client.set_registered_model_alias(name, CHAMPION, number)  # last: whoever serves sees the old or the new
+    return current
+
+
+def _client() -> mlflow.MlflowClient:
+    return mlflow.MlflowClient()
+
+
+def _margins(booster: xgb.Booster, inputs: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, Any]:
+    """XGBoost's margins with nothing but the trees in them, shape (n_rows, n_outputs)."""
+    classes = int(json.loads(booster.save_config())["learner"]["learner_model_param"]["num_class"])
+    base = np.zeros((len(inputs), classes) if classes > 1 else len(inputs), np.float32)
+    margins = booster.predict(xgb.DMatrix(inputs, base_margin=base, nthread=1), output_margin=True)
+    return np.asarray(margins).reshape(len(inputs), -1)
+
+
+def _signature(model: Model) -> ModelSignature:
+    inputs = Schema([ColSpec("double", name) for name in model.card.features])
+    empty = Table.of_values(list(model.card.features), np.zeros((1, len(model.card.features))))
+    columns = models.pyfunc.answers(model, empty, pd.RangeIndex(1)).dtypes.items()
+    return ModelSignature(inputs, Schema([ColSpec("long" if dtype.kind == "i" else "double", str(name)) for name, dtype in columns]))
+
+
+def _unreachable(error: Exception) -> str:
+    return f"mlflow: {tracking_uri()} cannot be used ({str(error)[:200]}), expected a tracking server or database. Check MLFLOW_TRACKING_URI."

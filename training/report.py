@@ -1,0 +1,45 @@
+"""What a training found, as text for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from training.backtest import Backtest
+
+if TYPE_CHECKING:
+    from training.run import Training
+
+COLUMNS = {
+    "auc": ("AUC", "{:.3f}"), "log_loss": ("log-loss", "{:.4f}"), "ece": ("ECE", "{:.3f}"),
+    "orders_rmse": ("orders RMSE", "{:.3f}"), "orders_bias": ("orders bias", "{:+.1%}"),
+    "spend_gini": ("spend Gini", "{:.3f}"), "spend_bias": ("spend bias", "{:+.1%}"),
+}  # fmt: skip
+
+
+def ladder(test: Backtest) -> str:
+    """The accuracy table: one line a rung, over all held-out windows."""
+    if not test.folds:
+        return "No backtest: the log is too short to hold a window out."
+    origins = ", ".join(fold.origin for fold in test.folds)
+    head = f"Held-out accuracy: forecasts made on {origins}, each for the {test.folds[0].horizon_days} days after"
+    rows = [["", *(title for title, _ in COLUMNS.values())]]
+    rows += [[row["rung"], *(_cell(row[key], form) for key, (_, form) in COLUMNS.items())] for row in test.ladder()]
+    return "\n".join([head, *_aligned(rows)])
+
+
+def registered(done: Training) -> str:
+    """One line a model: version, and whether it serves."""
+    lines = []
+    for model in done.models:
+        role = "champion" if model.is_champion else "challenger (not promoted)"
+        lines.append(f"{model.name}: version {model.version} registered, {role}")
+    return "\n".join(lines)
+
+
+def _cell(value: Any, form: str) -> str:
+    return form.format(value) if value == value else "-"
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  " + "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))) for row in rows]

@@ -1,0 +1,175 @@
+"""From history to registered models, on one page: data → backtest → fit → gate → register → promote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from features.errors import EventsError
+from features.events import day_of
+from features.log import EventLog
+from features.table import AsOf, instant
+from models.calibration import Calibration
+from models.card import Card
+from models.churn import ChurnModel
+from models.clv import ClvModel
+from models.transition import TransitionModel
+from training import plots, registry
+from training.backtest import OURS, Backtest, backtest
+from training.dataset import Dataset, assemble
+from training.evaluate import calibration_bins
+from training.fit import AnyMade, Fit
+from training.gate import Verdict, judge, list_replaced
+
+Say = Callable[[str], None]
+
+PROMOTE = ("auto", "never", "always")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What came of one model: its version, the gate's verdict, and whether it is champion now."""
+
+    name: str
+    version: str
+    verdict: Verdict
+    is_champion: bool
+
+
+@dataclass(frozen=True)
+class Training:
+    """What came of a training: the models, the backtest, and the MLflow run that holds them."""
+
+    models: list[Registered]
+    test: Backtest
+    horizon_days: int
+    run_id: str
+
+
+def train(
+    log: EventLog, as_of: AsOf | None, horizon_days: int | None, names: Sequence[str], promote: str, say: Say
+) -> Training:
+    """Backtest, fit, judge, register and, where the gate (or `promote`) says so, make champion. Raises RitornoError."""
+    now = instant(as_of if as_of is not None else log.data_through)
+    dataset = checked(assemble(log, now, horizon_days), now)
+    horizon = horizon_days or dataset.policy.horizon_days
+    say(f"{len(dataset.today):,} customers as of {day_of(now)}, horizon {horizon} days; learning from {len(dataset.examples):,} "
+        f"rows at {len(dataset.plan.cutoffs)} earlier cut-offs")  # fmt: skip
+    test = backtest(log.until(now), now, dataset.plan.horizon_days, say=say)
+    with registry.run("ritorno fit") as run_id:
+        log_run(dataset, test, horizon)
+        fit = Fit(dataset, horizon)
+        done = []
+        for name in names:
+            say(f"fitting {name}")
+            done.append(_register(finished(fit.make(name), test), test, dataset, promote))
+            say(str(done[-1].verdict))
+    return Training(done, test, horizon, run_id)
+
+
+def predict(log: EventLog, as_of: AsOf, horizon_days: int) -> pd.DataFrame:
+    """customer_id, p_churn, expected_transactions (order days), expected_spend, for everybody known by as_of.
+
+    From events up to the end of as_of alone; the registry is not touched. Null for those without a kept order.
+    """
+    now = instant(as_of)
+    dataset = checked(assemble(log, now, horizon_days), now)
+    fit = Fit(dataset, horizon_days)
+    churn, value = fit.churn().model.predict(dataset.today), fit.clv().model.predict(dataset.today)
+    return pd.DataFrame(
+        {
+            "customer_id": dataset.today.customer_ids,
+            "p_churn": churn,
+            "expected_transactions": value.order_days,
+            "expected_spend": value.spend,
+        }
+    )
+
+
+def checked(dataset: Dataset, now: int) -> Dataset:
+    """The dataset, if there is anybody in it. Raises EventsError."""
+    log = dataset.today.log
+    if not len(dataset.today):
+        raise EventsError(f"events: found none up to {day_of(now)}, expected at least one (the log begins {day_of(log.first_ts)}). Choose a later --as-of.")
+    if not (dataset.today.column("orders") > 0).any():
+        raise EventsError(f"events: found no kept order up to {day_of(now)}, expected at least one. Load orders (event order_completed).")
+    return dataset
+
+
+def finished(made: AnyMade, test: Backtest) -> AnyMade:
+    """The model with what the backtest chose for it, and its card filled in."""
+    model = made.model
+    card = replace(model.card, ladder=test.ladder())
+    chosen: dict[str, Any] = {"origins": [fold.origin for fold in test.folds]}
+    if isinstance(model, ChurnModel):
+        comparable = model.card.horizon_days == model.card.trained["horizon_days"]
+        calibration = test.calibration if comparable else Calibration()
+        chosen["calibration"] = asdict(calibration)
+        card = replace(card, choice=chosen, calibration=calibration_table(test))
+        return replace(made, model=replace(model, card=card, purchase=calibration.apply(model.purchase)))
+    if isinstance(model, TransitionModel):
+        chosen["weight"] = test.transition_weight
+        return replace(made, model=replace(model, card=replace(card, choice=chosen), weight=test.transition_weight))
+    return replace(made, model=replace(model, card=replace(card, choice=chosen)))
+
+
+def calibration_table(test: Backtest) -> list[dict[str, Any]]:
+    """Per tenth of the churn probabilities: rows, mean predicted, share that churned. Empty without folds."""
+    if not test.folds:
+        return []
+    return [asdict(b) for b in calibration_bins(test.joined(lambda f: f.churned), 1 - test.forecast(OURS).purchase_probability)]
+
+
+def log_run(dataset: Dataset, test: Backtest, horizon_days: int) -> None:
+    """Parameters, the data's fingerprint, the ladder per fold and in all, and plots."""
+    log = dataset.today.log
+    registry.log_params(
+        {
+            "as_of": str(day_of(dataset.plan.as_of)), "horizon_days": horizon_days, "policy": dataset.policy.version,
+            "features": dataset.today.fingerprint, "customers": len(dataset.today), "events": log.n_events,
+            "data": f"{int(np.bitwise_xor.reduce(np.asarray(log.columns['row_key']), initial=np.uint64(0))):016x}",
+            "examples": len(dataset.examples), "cutoffs": ",".join(str(day_of(t)) for t in dataset.plan.cutoffs),
+        }
+    )  # fmt: skip
+    for number, fold in enumerate(test.folds):
+        for row in Backtest([fold]).ladder():
+            registry.log_metrics(f"fold{number}_{row['rung']}", {k: v for k, v in row.items() if k != "rung"})
+    for row in test.ladder():
+        registry.log_metrics(str(row["rung"]), {k: v for k, v in row.items() if k != "rung"})
+    if test.folds:
+        registry.log_text(pd.DataFrame(test.ladder()).to_csv(index=False), "ladder.csv")
+        registry.log_figure(plots.calibration(calibration_table(test)), "calibration.png")
+        registry.log_figure(plots.lift(test), "lift.png")
+
+
+def _register(made: AnyMade, test: Backtest, dataset: Dataset, promote: str) -> Registered:
+    name = made.model.name
+    verdict = judge(name, test, _replaced(made, dataset))
+    made = _with_card(made, replace(made.model.card, gate=verdict.to_dict()))
+    version = registry.register(made)
+    registry.log_text(made.model.card.to_json(), f"cards/{name}.json")
+    wanted = promote == "always" or (promote == "auto" and verdict.passed)
+    if wanted:
+        registry.promote(name, version)
+    return Registered(name, version, verdict, wanted)
+
+
+def _replaced(made: AnyMade, dataset: Dataset) -> float | None:
+    """Share of the new model's list that today's champion would not have; None where there is none to compare with."""
+    model = made.model
+    if isinstance(model, TransitionModel):
+        return None
+    champion = registry.champion(model.name)
+    if not isinstance(champion, ChurnModel | ClvModel) or champion.card.fingerprint != model.card.fingerprint:
+        return None
+    if champion.card.horizon_days != model.card.horizon_days or champion.card.currency != model.card.currency:
+        return None
+    return list_replaced(model, champion, dataset.today.rows(dataset.today.column("orders") > 0))
+
+
+def _with_card(made: AnyMade, card: Card) -> AnyMade:
+    return replace(made, model=replace(made.model, card=card))  # type: ignore[type-var]  # replace keeps each model's type
