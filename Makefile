@@ -16,6 +16,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 export RITORNO_CACHE := $(CURDIR)/$(VENV)/cache
 export NUMBA_CACHE_DIR := $(CURDIR)/$(VENV)/cache/numba
 export PYTHONUNBUFFERED := 1
+export OPENBLAS_NUM_THREADS := 1
+# Runs and models are where MLflow keeps them by default (mlflow.db here); the other demo shops have their own.
+ifneq ($(SHOP),cdnow)
+export MLFLOW_TRACKING_URI ?= sqlite:///var/$(SHOP)/mlflow.db
+endif
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .PHONY: demo test serve mlflow-ui check slow lock clean
@@ -35,8 +40,9 @@ serve: $(INSTALLED)
 	$(BIN)/python -m serving api --store var/$(SHOP)/store --port $(PORT)
 
 mlflow-ui: $(INSTALLED)
+	@mkdir -p var/$(SHOP)
 	@echo "MLflow: http://127.0.0.1:$(MLFLOW_PORT)"
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --port $(MLFLOW_PORT) --workers 1
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri $(or $(MLFLOW_TRACKING_URI),sqlite:///mlflow.db) --port $(MLFLOW_PORT) --workers 1
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -27,12 +27,14 @@ class Rule:
     feature: str
     edges: Floats
     answers: Floats  # (n_groups, 3)
+    horizon_days: int
 
-    def expect(self, table: Table) -> Expectation:
-        """The group's answer for each row; a null counts as the longest silence."""
+    def expect(self, table: Table, horizon_days: float) -> Expectation:
+        """The group's answer for each row, at the group's steady rate over another horizon; a null counts as the longest silence."""
+        ratio = horizon_days / self.horizon_days
         group = np.searchsorted(self.edges, np.nan_to_num(table.column(self.feature), nan=np.inf))
         probability, days, value = self.answers[group].T
-        return Expectation(np.clip(probability, 1e-6, 1 - 1e-6), days, value)
+        return Expectation(np.clip(1 - (1 - probability) ** ratio, 1e-6, 1 - 1e-6), days * ratio, value)
 
 
 def fit_rule(name: str, examples: Examples) -> Rule:
@@ -46,4 +48,4 @@ def fit_rule(name: str, examples: Examples) -> Rule:
     sums = [np.bincount(group, weights=w, minlength=len(size)) for w in (examples.order_days > 0, examples.order_days, examples.spend)]
     # one row of the overall mean beside each group's own: no group is certain of anything
     bought, days, spend = ((s + s.sum() / max(size.sum(), 1)) / (size + 1) for s in sums)
-    return Rule(feature, edges, np.stack([bought, days, np.maximum(spend, 0) / np.maximum(days, 1e-9)], axis=1))
+    return Rule(feature, edges, np.stack([bought, days, np.maximum(spend, 0) / np.maximum(days, 1e-9)], axis=1), examples.horizon_days)

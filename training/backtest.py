@@ -81,18 +81,16 @@ class Backtest:
         return min(WEIGHTS, key=lambda w: float(np.concatenate([fold.transition[w] for fold in self.folds]).mean()))
 
     def ladder(self) -> list[dict[str, Any]]:
-        """A row per rung: its measures over all folds."""
+        """A row per rung: the mean over the folds of each fold's measures."""
         if not self.folds:
             return []
-        days, spend = self.joined(lambda f: f.order_days), self.joined(lambda f: f.spend)
-        churned = self.joined(lambda f: f.churned)
+        ends = np.cumsum([len(fold.customer) for fold in self.folds])[:-1]
         rows = []
         for rung in self.folds[0].forecasts:
             expected = self.forecast(rung)
-            rows.append(
-                {"rung": rung, **churn_measures(churned, 1 - expected.purchase_probability)}
-                | value_measures(days, spend, expected.order_days, expected.spend)
-            )
+            parts = zip(*(np.split(part, ends) for part in (expected.purchase_probability, expected.order_days, expected.spend)), strict=True)
+            each = [_measures(fold, *part) for fold, part in zip(self.folds, parts, strict=True)]
+            rows.append({"rung": rung} | {name: float(np.mean([m[name] for m in each])) for name in each[0]})
         return rows
 
     def forecast(self, rung: str) -> Expectation:
@@ -155,10 +153,16 @@ def fold_at(log: EventLog, origin: int, horizon_days: int) -> Fold | None:
     )  # fmt: skip
 
 
+def _measures(fold: Fold, purchase_probability: Floats, order_days: Floats, spend: Floats) -> dict[str, float]:
+    return churn_measures(fold.churned, 1 - purchase_probability) | value_measures(
+        fold.order_days, fold.spend, order_days, spend
+    )
+
+
 def _baselines(dataset: Dataset, fit: Fit, horizon_days: int) -> dict[str, Expectation]:
-    """The rungs below ours. Rules are learnt at the examples' horizon; where it is shorter, they speak of it as it is."""
+    """The rungs below ours. """
     table = fit.today.table
-    rules = {name: fit_rule(name, fit.buyers).expect(table) for name in RULES}
+    rules = {name: fit_rule(name, fit.buyers).expect(table, horizon_days) for name in RULES}
     families = {name: fit_expecter(dataset.today, name).expect(table, horizon_days) for name in FAMILIES}
     return {**rules, **families}
 

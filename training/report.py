@@ -17,14 +17,14 @@ COLUMNS = {
 
 
 def ladder(test: Backtest) -> str:
-    """The accuracy table: one line a rung, over all held-out windows."""
+    """The accuracy table: one line a rung, the mean over the held-out windows."""
     if not test.folds:
         return "No backtest: the log is too short to hold a window out."
     origins = ", ".join(fold.origin for fold in test.folds)
     head = f"Held-out accuracy: forecasts made on {origins}, each for the {test.folds[0].horizon_days} days after"
     rows = [["", *(title for title, _ in COLUMNS.values())]]
     rows += [[row["rung"], *(_cell(row[key], form) for key, (_, form) in COLUMNS.items())] for row in test.ladder()]
-    return "\n".join([head, *_aligned(rows)])
+    return "\n".join([head, *aligned(rows)])
 
 
 def registered(done: Training) -> str:
@@ -40,6 +40,7 @@ def _cell(value: Any, form: str) -> str:
     return form.format(value) if value == value else "-"
 
 
-def _aligned(rows: list[list[str]]) -> list[str]:
+def aligned(rows: list[list[str]]) -> list[str]:
+    """Lines of a table: the first column and texts to the left, the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["  " + "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))) for row in rows]
