@@ -95,13 +95,18 @@ class EventLog:
         return EventLog(columns, offsets, ids, *words, opened_ts=self.first_ts if self.n_events else self.opened_ts)
 
     def until(self, instant_us: int) -> EventLog:
-        """The log as it was at an instant: events up to and including it. All customers stay, some without events."""
+        """The log as it was at an instant: events up to and including it, of the customers known by then.
+
+        It is the log that would have been built then: who comes later leaves no trace, not even a position.
+        """
         known = np.asarray(self.columns["ts"], np.int64) <= instant_us
         if known.all():
             return self
+        before = np.concatenate([[0], np.cumsum(known)])[self.offsets]
+        met = np.flatnonzero(np.diff(before))
         columns = {name: np.ascontiguousarray(column[known]) for name, column in self.columns.items()}
-        before = np.concatenate([[0], np.cumsum(known)])
-        return replace(self, columns=columns, offsets=before[self.offsets])
+        offsets = np.concatenate([before[met], before[-1:]])
+        return replace(self, columns=columns, offsets=offsets, ids=CustomerIds.of([self.ids[int(c)] for c in met]))
 
 
 class CustomerIds(Sequence[str]):

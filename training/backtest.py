@@ -38,7 +38,7 @@ WEIGHTS = (0.0, 0.5, 1.0)  # of the transition's trees; 0 is the Markov matrix i
 
 @dataclass(frozen=True)
 class Fold:
-    """One origin: what came within the horizon, and each rung's forecast of it. Arrays have one entry a buyer.
+    """One origin: what came within the horizon, and each rung's forecast of it. Arrays have one entry a buyer (customer: her id).
 
     forecasts: rung → what it expected. margin: the blend's purchase margin before calibration.
     transition: per weight of the trees, −ln P(next state) of everybody known at the origin.
@@ -46,7 +46,7 @@ class Fold:
 
     origin: str
     horizon_days: int
-    customer: npt.NDArray[np.int64]
+    customer: npt.NDArray[np.str_]
     order_days: Floats
     spend: Floats
     forecasts: dict[str, Expectation]
@@ -145,7 +145,7 @@ def fold_at(log: EventLog, origin: int, horizon_days: int) -> Fold | None:
     value = clv.predict(table)
     ours = Expectation(1 - churn.predict(table), value.order_days, value.spend / value.order_days)
     return Fold(
-        origin=str(day_of(origin)), horizon_days=horizon_days, customer=table.customer,
+        origin=str(day_of(origin)), horizon_days=horizon_days, customer=np.array(table.customer_ids),
         order_days=truth.order_days[buyers], spend=truth.spend[buyers],
         forecasts={**_baselines(dataset, fit, horizon_days), OURS: ours},
         margin=churn.purchase.margins(*churn.questions(table)),

@@ -100,7 +100,7 @@ class Difference:
         return "better" if self.high < 0 else "worse" if self.low > 0 else "tie"
 
 
-def compare_losses(ours: Floats, theirs: Floats, customer: npt.NDArray[np.int64], seed: int = 0) -> Difference:
+def compare_losses(ours: Floats, theirs: Floats, customer: npt.NDArray[np.generic], seed: int = 0) -> Difference:
     """Paired bootstrap over customers of the mean loss difference; rows of one customer are drawn together."""
     difference = ours - theirs
     _, group = np.unique(customer, return_inverse=True)

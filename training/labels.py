@@ -33,20 +33,6 @@ class Labels:
     stage: npt.NDArray[np.int64]
     status: npt.NDArray[np.int64]
 
-    @property
-    def bought(self) -> npt.NDArray[np.bool_]:
-        """At least one kept order."""
-        return self.order_days > 0
-
-    @property
-    def churned(self) -> npt.NDArray[np.bool_]:
-        """No kept order."""
-        return ~self.bought
-
-    def rows(self, keep: npt.NDArray[np.generic]) -> Labels:
-        """Some of the rows: a mask or positions."""
-        return Labels(self.order_days[keep], self.spend[keep], self.stage[keep], self.status[keep])
-
 
 def label(log: EventLog, table: Table, policy: Policy) -> Labels:
     """The labels of the table's rows over policy.horizon_days. The log must reach that far after each as_of."""
