@@ -67,7 +67,7 @@ def demo(shop: str, folder: Path) -> None:
     show_features(log, say)
     fit(log, say)
     say.begin("Score every customer and build the at-risk list")
-    command("score", "--store", store, "--out", place / "scores.csv")
+    command("score", "--publish", "--store", store, "--out", place / "scores.csv")
     command("lists", "--store", store, "--out", place / "at_risk.csv")
     ask(store, place / "at_risk.csv", log, say)
     say.begin("The list a marketer gets")
@@ -112,14 +112,18 @@ def fit(log: EventLog, say: Narrator) -> None:
     say(f"MLflow: {registry.tracking_uri()}, run {done.run_id}")
     for name in MODELS:
         if registry.alias_version(name, registry.CHAMPION) is None:
-            raise RitornoError(f"demo: found no champion of '{name}', expected the gate to pass one. Promote it: python -m training promote --model {name}")
+            raise RitornoError(
+                f"demo: found no champion of '{name}', expected the gate to pass one. Promote it: python -m training promote --model {name}"
+            )
 
 
 def command(*arguments: object) -> None:
     """Run `python -m serving …` as a user would. Raises RitornoError if it fails."""
     done = subprocess.run([sys.executable, "-m", "serving", *map(str, arguments)], check=False)
     if done.returncode:
-        raise RitornoError(f"demo: `python -m serving {' '.join(map(str, arguments))}` ended with {done.returncode}; its message stands above.")
+        raise RitornoError(
+            f"demo: `python -m serving {' '.join(map(str, arguments))}` ended with {done.returncode}; its message stands above."
+        )
 
 
 def ask(store: Path, at_risk: Path, log: EventLog, say: Narrator) -> None:
@@ -159,7 +163,9 @@ def wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
             time.sleep(0.2)
         else:
             return
-    raise RitornoError(f"demo: the service at {url} did not become ready within {SECONDS_TO_START} s; its messages stand above.")
+    raise RitornoError(
+        f"demo: the service at {url} did not become ready within {SECONDS_TO_START} s; its messages stand above."
+    )
 
 
 def get(address: str) -> Any:
@@ -192,5 +198,3 @@ def what_next(shop: str, say: Narrator) -> str:
         f"  make serve{option:24} the service, until you stop it\n"
         f"  make mlflow-ui{option:20} the runs, the models and their cards\n{others}"
     )
-
-

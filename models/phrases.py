@@ -1,0 +1,98 @@
+"""What reasons are said with, in English and Italian: `{n}` a number, `{n:order|orders}` with its noun, `{n:2}` money."""
+
+MONTHS = {
+    "en": (
+        "January", "February", "March", "April", "May", "June",
+        "July", "August", "September", "October", "November", "December",
+    ),
+    "it": (
+        "gennaio", "febbraio", "marzo", "aprile", "maggio", "giugno",
+        "luglio", "agosto", "settembre", "ottobre", "novembre", "dicembre",
+    ),
+}  # fmt: skip
+
+PHRASES: dict[str, tuple[str, str]] = {
+    "typical": (" (typical: {value}).", " (tipico: {value})."),
+    "typical_money": (" (typical: {value:2}).", " (tipico: {value:2})."),
+    "rhythm_ago": (
+        "Ordered every {gap:day|days}, silent for {silence}.",
+        "Ordinava ogni {gap:giorno|giorni}, tace da {silence}.",
+    ),
+    "rhythm_today": (
+        "Orders every {gap:day|days}, most recently {on}.",
+        "Ordina ogni {gap:giorno|giorni}, l'ultima volta {on}.",
+    ),
+    "daily_ago": (
+        "Ordered every day, silent for {silence:day|days}.",
+        "Ordinava ogni giorno, tace da {silence:giorno|giorni}.",
+    ),
+    "daily_today": ("Orders every day, most recently {on}.", "Ordina ogni giorno, l'ultima volta {on}."),
+    "once_ago": ("Ordered once, {silence:day|days} ago.", "Ha ordinato una volta sola, {silence:giorno|giorni} fa."),
+    "once_today": ("Ordered once, {on}.", "Ha ordinato una volta sola, {on}."),
+    "one_day_ago": (
+        "Ordered on one day only, {silence:day|days} ago.",
+        "Ha ordinato in un solo giorno, {silence:giorno|giorni} fa.",
+    ),
+    "one_day_today": ("Ordered on one day only, {on}.", "Ha ordinato in un solo giorno, {on}."),
+    "orders": ("{orders:order|orders} so far", "{orders:ordine|ordini} finora"),
+    "tenure": ("First order {days:day|days} ago", "Primo ordine {days:giorno|giorni} fa"),
+    "tenure_today": ("First order {on}.", "Primo ordine {on}."),
+    "recent": (
+        "Ordered on {days:day|days} of the last {window}", "Ha ordinato in {days:giorno|giorni} degli ultimi {window}",
+    ),
+    "recent_none": ("No order in the last {window} days", "Nessun ordine negli ultimi {window} giorni"),
+    "value": ("Average order {value:2}{currency}", "Ordine medio {value:2}{currency}"),
+    "refunds": (
+        "{refunds:refund|refunds}, {orders:order|orders} kept.",
+        "{refunds:rimborso|rimborsi}, {orders:ordine|ordini} non rimborsati per intero.",
+    ),
+    "refunds_none": ("No refund so far.", "Nessun rimborso finora."),
+    "visits": (
+        "{visits:page|pages} viewed in the last 30 days.",
+        "{visits:pagina vista|pagine viste} negli ultimi 30 giorni.",
+    ),
+    "visits_none": ("No visit in the last 30 days.", "Nessuna visita negli ultimi 30 giorni."),
+    "unsubscribed": ("Has unsubscribed from e-mail.", "Ha disdetto le e-mail."),
+    "email": (
+        "{sent:e-mail|e-mails} sent and {opened:open|opens} in the last 90 days.",
+        "Negli ultimi 90 giorni {sent:e-mail inviata|e-mail inviate} e {opened:apertura|aperture}.",
+    ),
+    "email_none": ("No e-mail sent in the last 90 days.", "Nessuna e-mail inviata negli ultimi 90 giorni."),
+    "ads": ("{clicks:ad|ads} clicked in the last 90 days.", "{clicks:clic|clic} su annunci negli ultimi 90 giorni."),
+    "ads_none": ("No ad clicked in the last 90 days.", "Nessun clic su annunci negli ultimi 90 giorni."),
+    "service": (
+        "{tickets:support ticket|support tickets} in the last 90 days.",
+        "{tickets:richiesta|richieste} di assistenza negli ultimi 90 giorni.",
+    ),
+    "service_none": (
+        "No support ticket in the last 90 days.",
+        "Nessuna richiesta di assistenza negli ultimi 90 giorni.",
+    ),
+    "rating": ("Latest review: {stars:star|stars}.", "Ultima recensione: {stars:stella|stelle}."),
+    "advocacy": (
+        "{acts:referral or good review|referrals and good reviews} in the last 365 days.",
+        "{acts:passaparola o buona recensione|tra passaparola e buone recensioni} negli ultimi 365 giorni.",
+    ),
+    "advocacy_none": (
+        "No referral or good review in the last 365 days.",
+        "Nessun passaparola o buona recensione negli ultimi 365 giorni.",
+    ),
+    "app_share": ("{percent}% of orders in the app.", "{percent}% degli ordini nell'app."),
+    "store_share": ("{percent}% of orders in a store.", "{percent}% degli ordini in negozio."),
+    "first_channel": ("First came by: {channel}.", "Primo canale: {channel}."),
+    "last_channel": ("Latest channel: {channel}.", "Ultimo canale: {channel}."),
+    "channel_unknown": ("No event with a known channel.", "Nessun evento con un canale noto."),
+    "order_channel_unknown": ("No order with a known channel.", "Nessun ordine con un canale noto."),
+    "discounts": ("{percent}% of orders with a discount.", "{percent}% degli ordini con uno sconto."),
+    "discounts_none": ("No order with a discount.", "Nessun ordine con uno sconto."),
+    "basket": ("{items:item|items} an order", "{items:articolo|articoli} per ordine"),
+    "basket_unknown": ("Items per order unknown.", "Articoli per ordine non noti."),
+    "last_year": (
+        "Ordered on {days:day|days} of the same season last year.",
+        "Ha ordinato in {days:giorno|giorni} della stessa stagione un anno fa.",
+    ),
+    "last_year_none": ("No order in the same season last year.", "Nessun ordine nella stessa stagione un anno fa."),
+    "other": ("{text}: {value}.", "{text}: {value}."),
+    "other_unknown": ("{text}: not known.", "{text}: non noto."),
+    "season": ("The time of year: {date}.", "Il periodo dell'anno: {date}."),
+}  # fmt: skip

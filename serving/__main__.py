@@ -1,0 +1,168 @@
+"""python -m serving: scores over HTTP, lists and scores as files, models from the registry.
+
+python -m serving api     --store DIR [--port 8000]             answer over HTTP; picks up promoted models by itself
+python -m serving lists   --store DIR --out at_risk.csv         the at-risk list for a spreadsheet
+python -m serving score   --store DIR --out scores.csv          every customer's score
+python -m serving publish --store DIR [--watch]                 bring the registry's champions here
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from features.commands import add, add_store, now_us, run
+from features.errors import RitornoError
+from features.store import open_store
+from models.bundle import load_champions
+from serving import bundles
+from serving.settings import AsOfMode, Settings, add_places, bundle_folder
+
+if TYPE_CHECKING:
+    from serving.scoring import Scorer
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m serving", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_api(add(commands, "api", _api, "answer over HTTP"))
+    lists = add(commands, "lists", _lists, "write the at-risk list for a spreadsheet")
+    _add_file(lists, "at_risk.csv")
+    lists.add_argument("--lang", choices=("en", "it"), default="en", help="language of the reasons (default en)")
+    lists.add_argument("--limit", type=int, metavar="N", help="at most so many customers (default: all)")
+    _add_file(add(commands, "score", _score, "write every customer's score"), "scores.csv")
+    _add_publish(add(commands, "publish", _publish, "bring the registry's champions to the bundle folder"))
+    return run(parser, arguments)
+
+
+def _add_api(parser: argparse.ArgumentParser) -> None:
+    add_store(parser)
+    add_places(parser)
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default %(default)s: this machine only)"
+    )
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default %(default)s)")
+    parser.add_argument(
+        "--i-know", action="store_true", help="listen on an address that others can reach, without keys"
+    )
+    parser.add_argument("--no-publish", action="store_true", help="do not run the publisher; run it elsewhere")
+    _add_as_of(parser)
+    _add_poll(parser)
+
+
+def _add_file(parser: argparse.ArgumentParser, out: str) -> None:
+    add_store(parser)
+    add_places(parser)
+    _add_as_of(parser)
+    parser.add_argument(
+        "--out", type=Path, default=Path(out), metavar="FILE", help="CSV to write (default %(default)s)"
+    )
+
+    parser.add_argument(
+        "--publish", action="store_true",
+        help="bring the registry's champions first (default: only where none were published yet)",
+    )  # fmt: skip
+
+
+def _add_publish(parser: argparse.ArgumentParser) -> None:
+    add_store(parser)
+    add_places(parser)
+    parser.add_argument("--watch", action="store_true", help="go on, whenever the alias champion moves")
+    parser.add_argument("--with-parent", action="store_true", help=argparse.SUPPRESS)  # end when standard input closes
+    _add_poll(parser)
+
+
+def _add_as_of(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--as-of", choices=("data", "now"), default="data",
+        help="score as of the end of the store's last day, or of today (UTC) (default %(default)s)",
+    )  # fmt: skip
+
+
+def _add_poll(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--poll", type=float, default=2.0, metavar="SECONDS", help="how often to ask the registry (default %(default)s)"
+    )
+
+
+def _api(options: argparse.Namespace) -> None:
+    from serving.process import serve
+
+    as_of: AsOfMode = options.as_of
+    bundle = bundle_folder(options.store, options.bundle)
+    settings = Settings(options.store, bundle, options.host, options.port, options.poll, as_of)
+    if not settings.is_loopback and not options.i_know:
+        raise RitornoError(
+            f"--host: found {settings.host}, which other machines can reach, and this version has no keys yet: "
+            "anyone there could read every customer's scores. Use 127.0.0.1 behind a proxy that checks who asks, "
+            "or add --i-know."
+        )
+    serve(settings, publish=not options.no_publish, say=lambda text: print(text, flush=True))
+
+
+def _lists(options: argparse.Namespace) -> None:
+    from serving.csvs import list_csv
+    from serving.lists import at_risk
+    from serving.process import write_text
+
+    if options.limit is not None and options.limit < 1:
+        raise RitornoError(f"--limit: found {options.limit}, expected 1 or more.")
+    scorer = _scorer(options)
+    rows = at_risk(scorer, dt.datetime.now(dt.UTC), limit=options.limit, lang=options.lang)
+    write_text(options.out, list_csv(rows))
+    total = sum(row.value_at_risk for row in rows)
+    print(
+        f"{len(rows):,} customers at risk as of {scorer.day}, {total:,.0f} {scorer.log.currency or 'in money'} "
+        f"at stake within {scorer.champions.clv.card.horizon_days} days: {options.out}"
+    )
+
+
+def _score(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from serving.csvs import scores_csv
+    from serving.process import write_text
+
+    scorer = _scorer(options)
+    records = scorer.score(np.arange(scorer.log.n_customers), dt.datetime.now(dt.UTC))
+    write_text(options.out, scores_csv(records))
+    scored = sum(record.churn is not None for record in records)
+    print(f"{len(records):,} customers as of {scorer.day}, {scored:,} of them with a churn probability: {options.out}")
+
+
+def _publish(options: argparse.Namespace) -> None:
+    from serving.process import end_with_parent
+    from serving.publish import publish, watch
+
+    root = bundle_folder(options.store, options.bundle)
+    if options.with_parent:
+        end_with_parent()
+    if options.watch:
+        watch(root, options.poll, say=lambda text: print(text, file=sys.stderr, flush=True))
+    bundle = publish(root)
+    print(f"published {bundle.name} to {root}" if bundle else f"up to date: {bundles.current(root)}")
+
+
+def _scorer(options: argparse.Namespace) -> Scorer:
+    from serving.scoring import Scorer
+
+    root = bundle_folder(options.store, options.bundle)
+    log = open_store(options.store)
+    if options.publish or bundles.current(root) is None:
+        from serving.publish import publish
+
+        publish(root)
+    bundle = bundles.current(root)
+    assert bundle  # publish has raised otherwise
+    print(f"models {bundle.name} from {root}")
+    return Scorer.of(log, load_champions(bundle), now_us() if options.as_of == "now" else None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

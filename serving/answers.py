@@ -1,0 +1,108 @@
+"""The three models' answers, one row a customer: what scores, lists and percentiles are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from features.catalogue import CATALOGUE
+from features.lifecycle import Policy
+from features.log import EventLog
+from features.table import Table, build
+from models.bundle import Champions, Model
+
+Floats = npt.NDArray[np.float64]
+
+EVERY_FEATURE = tuple(CATALOGUE)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Per customer known by as_of, ordered as in the log; arrays have shape (n_rows,). Null (NaN) without a kept order.
+
+    facts: every feature, by the churn model's policy. churn_table: the churn model's own features.
+    purchase, order_days, spend, low, high: within clv.card.horizon_days. states: (n_rows, n_states).
+    """
+
+    facts: Table
+    churn_table: Table
+    churn: Floats
+    states: Floats
+    purchase: Floats
+    order_days: Floats
+    spend: Floats
+    low: Floats
+    high: Floats
+
+    def __len__(self) -> int:
+        """How many customers."""
+        return len(self.facts)
+
+    @cached_property
+    def stage(self) -> npt.NDArray[np.int64]:
+        """Code of each lifecycle_stage."""
+        return self.facts.column("lifecycle_stage").astype(np.int64)
+
+    @cached_property
+    def status(self) -> npt.NDArray[np.int64]:
+        """Code of each activity_status."""
+        return self.facts.column("activity_status").astype(np.int64)
+
+
+def answer(champions: Champions, log: EventLog, as_of: int) -> Answers:
+    """What the champions say of everyone in the log as of an instant (microseconds). Each row is by itself."""
+    tables = _Tables(log, as_of)
+    churn, transition, clv = champions.churn, champions.transition, champions.clv
+    churn_table = tables.of(churn)
+    probability = churn.predict(churn_table)
+    value = clv.predict(tables.of(clv))
+    purchase = 1 - probability
+    if clv.card.horizon_days != churn.card.horizon_days:
+        purchase = clv.expecter.expect(tables.of(clv), clv.stretch).purchase_probability
+    return Answers(
+        tables.by(champions.policy, EVERY_FEATURE), churn_table, probability,
+        transition.predict(tables.of(transition)), purchase, np.maximum(value.order_days, purchase), value.spend,
+        value.low, value.high,
+    )  # fmt: skip
+
+
+def value_at_risk(answers: Answers, horizon_days: int) -> Floats:
+    """P(churn) × what she is expected to spend in the horizon if she orders at all: the money that leaves with her.
+
+    If she orders, she does so on order_days / purchase days: at least one, and at most as many as her usual gap
+    leaves room for in the horizon, so that a near-certain loss does not divide by nearly nothing. Never below 0.
+    """
+    usual_gap = np.maximum(answers.facts.column("usual_gap_days"), 1.0)
+    if_ordering = answers.order_days / np.maximum(answers.purchase, 1e-6)
+    days = np.clip(if_ordering, 1.0, 1.0 + horizon_days / usual_gap)
+    worth: Floats = answers.churn * days * order_value(answers)
+    return worth
+
+
+def order_value(answers: Answers) -> Floats:
+    """Expected spend on a day with an order, in the currency's unit."""
+    value: Floats = answers.spend / np.maximum(answers.order_days, 1e-12)
+    return value
+
+
+class _Tables:
+    """One customer's or everyone's tables at one instant, each policy and choice of features built once."""
+
+    def __init__(self, log: EventLog, as_of: int) -> None:
+        self._log, self._as_of = log, as_of
+        self._built: dict[tuple[Policy, tuple[str, ...]], Table] = {}
+
+    def of(self, model: Model) -> Table:
+        """What the model was fitted to read."""
+        return self.by(model.card.policy, model.card.features)
+
+    def by(self, policy: Policy, names: Sequence[str]) -> Table:
+        """Some features by some policy."""
+        key = (policy, tuple(names))
+        if key not in self._built:
+            self._built[key] = build(self._log, [self._as_of], policy, names)
+        return self._built[key]

@@ -1,0 +1,74 @@
+"""A request for many: each item gets its score or its own error, and no item spoils another."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from models.reasons import Language
+from serving.errors import RequestError
+from serving.problems import Malformed, TooMany
+from serving.records import ItemError, ScoreRecord, ScoresAnswer, ScoresRequest
+from serving.scoring import Scorer
+
+MOST = 1_000
+EVENTS_PER_SCORE = 20  # reading events costs about as much as a score each so many
+
+Outcome = tuple[str, str, ScoreRecord | RequestError]
+
+
+def weight(asked: ScoresRequest) -> int:
+    """How much work a request is, in customers. Raises TooMany, Malformed."""
+    number = len(asked.customer_ids) + len(asked.customers)
+    if number > MOST:
+        raise TooMany(f"customers: found {number:,}, expected at most {MOST:,} in one request. Send several.")
+    if not asked.model_fields_set:
+        raise Malformed(
+            "customer_ids", "Found neither customer_ids nor customers, expected at least one. Name whom to score."
+        )
+    return number + 10 * len(asked.customers) + sum(len(item.events) for item in asked.customers) // EVENTS_PER_SCORE
+
+
+def score_all(
+    scorer: Scorer, asked: ScoresRequest, scored_at: dt.datetime, explain: bool = False, lang: Language = "en"
+) -> ScoresAnswer:
+    """The answer to a request whose size has been checked."""
+    found = [*_by_id(scorer, asked, scored_at, explain, lang), *_by_events(scorer, asked, scored_at, explain, lang)]
+    return ScoresAnswer(
+        scores=[outcome for _, _, outcome in found if isinstance(outcome, ScoreRecord)],
+        errors=[
+            ItemError(item=item, customer_id=customer_id, code=outcome.code, detail=str(outcome))
+            for item, customer_id, outcome in found
+            if isinstance(outcome, RequestError)
+        ],
+    )
+
+
+def _by_id(
+    scorer: Scorer, asked: ScoresRequest, scored_at: dt.datetime, explain: bool, lang: Language
+) -> list[Outcome]:
+    places = [_found(scorer, customer_id) for customer_id in asked.customer_ids]
+    records = iter(scorer.score([place for place in places if isinstance(place, int)], scored_at, explain, lang))
+    return [
+        (f"customer_ids[{i}]", customer_id, next(records) if isinstance(place, int) else place)
+        for i, (customer_id, place) in enumerate(zip(asked.customer_ids, places, strict=True))
+    ]
+
+
+def _found(scorer: Scorer, customer_id: str) -> int | RequestError:
+    try:
+        return scorer.find(customer_id)
+    except RequestError as error:
+        return error
+
+
+def _by_events(
+    scorer: Scorer, asked: ScoresRequest, scored_at: dt.datetime, explain: bool, lang: Language
+) -> list[Outcome]:
+    if not asked.customers:
+        return []
+    customers = [(item.customer_id, [event.model_dump() for event in item.events]) for item in asked.customers]
+    outcomes = scorer.score_events(customers, scored_at, explain, lang)
+    return [
+        (f"customers[{i}]", item.customer_id, outcome)
+        for i, (item, outcome) in enumerate(zip(asked.customers, outcomes, strict=True))
+    ]

@@ -1,0 +1,86 @@
+"""The folder in which models are published for serving, and the pointer to the bundle in use.
+
+<root>/CURRENT                              names the bundle in use; replaced in one step
+<root>/churn-3_transition-2_clv-2/          one bundle, as models.bundle reads it; never changed once named
+<root>/REFUSED                              why the registry's latest champions are not served; absent if they are
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+Versions = Mapping[str, Mapping[str, str]]
+
+KEPT = 3
+
+
+def current(root: Path) -> Path | None:
+    """The bundle in use; None before the first was published."""
+    pointer = root / "CURRENT"
+    return root / pointer.read_text().strip() if pointer.is_file() else None
+
+
+def versions(bundle: Path | None) -> dict[str, Any] | None:
+    """Which version of each model a bundle holds; None without a readable manifest."""
+    try:
+        found = json.loads((bundle / "manifest.json").read_text())["models"] if bundle else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def refusal(root: Path) -> str | None:
+    """Why the registry's champions are not served, in words; None if they are."""
+    note = root / "REFUSED"
+    try:
+        return note.read_text() or None
+    except OSError:
+        return None
+
+
+def refuse(root: Path, why: str | None) -> None:
+    """Leave or remove the note that `refusal` reads."""
+    note = root / "REFUSED"
+    if why is None:
+        note.unlink(missing_ok=True)
+    elif why != refusal(root):
+        root.mkdir(parents=True, exist_ok=True)
+        _replace(note, why)
+
+
+def flip(root: Path, bundle: Path) -> None:
+    """Make a finished bundle the one in use, durably, and forget the oldest others."""
+    for path in (*bundle.rglob("*"), bundle):
+        _sync(path)
+    _replace(root / "CURRENT", bundle.name)
+    _forget(root, bundle)
+
+
+def _replace(path: Path, text: str) -> None:
+    fresh = path.with_name(f".{path.name}-{os.getpid()}")
+    fresh.write_text(text)
+    _sync(fresh)
+    fresh.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _forget(root: Path, used: Path) -> None:
+    """Keep the few newest bundles: a way back, and what a reader may just be opening."""
+    found = [path for path in root.iterdir() if (path / "manifest.json").is_file() and not path.name.startswith(".")]
+    newest = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in newest[KEPT:]:
+        if path != used:
+            shutil.rmtree(path, ignore_errors=True)

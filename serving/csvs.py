@@ -1,0 +1,77 @@
+"""Lists and scores as CSV: UTF-8 with its mark, ISO dates, and nothing that a spreadsheet takes for a formula."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from typing import Any
+
+from models.transition import NAMES
+from serving.lists import model_version
+from serving.records import Churn, Clv, Evidence, ListRow, ScoreRecord
+
+BOM = "\ufeff"  # without it, spreadsheets read UTF-8 as an older encoding
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+DECIMALS = {"churn_probability": 4, "predicted_clv": 2, "value_at_risk": 2, "historic_clv": 2, "usual_gap_days": 1}
+
+SCORE_COLUMNS = {
+    **{name: name for name in ("customer_id", "as_of", "data_through", "lifecycle_stage", "activity_status")},
+    **{name: f"evidence.{name}" for name in Evidence.model_fields},
+    **{f"churn_{name}": f"churn.{name}" for name in Churn.model_fields if name != "boundaries"},
+    **{
+        name: name for name in ("first_purchase_probability", "second_purchase_probability", "reactivation_probability")
+    },
+    **{name if "_" in name else f"clv_{name}": f"clv.{name}" for name in Clv.model_fields},
+    **{name: name for name in ("value_at_risk", "expected_at_risk_date", "expected_lapse_date")},
+    "next_stage_horizon_days": "next_stage.horizon_days",
+    **{name: name for name in ("confidence", "basis", "not_scored_reason", "policy_version")},
+}
+"""Column → where it stands in the record."""
+
+
+def list_csv(rows: Iterable[ListRow]) -> str:
+    """A list's rows, rounded for people."""
+    columns = list(ListRow.model_fields)
+    return _text(columns, ([_rounded(name, getattr(row, name)) for name in columns] for row in rows))
+
+
+def scores_csv(records: Iterable[ScoreRecord]) -> str:
+    """A flat row a record, to the last digit; a probability for each next state."""
+    columns = [*SCORE_COLUMNS, *(f"next_{name}_probability" for name in NAMES), "model_version"]
+    return _text(columns, (_score_row(record) for record in records))
+
+
+def safe(text: str) -> str:
+    """Text that no spreadsheet takes for a formula: an apostrophe before what would begin one (OWASP)."""
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def _score_row(record: ScoreRecord) -> list[Any]:
+    cells = [_at(record, place) for place in SCORE_COLUMNS.values()]
+    return [*cells, *record.next_stage.probabilities.values(), model_version(record)]
+
+
+def _at(record: ScoreRecord, place: str) -> Any:
+    """A field of a record or of one of its blocks; None where the block is null."""
+    return reduce(lambda block, name: None if block is None else getattr(block, name), place.split("."), record)
+
+
+def _rounded(name: str, value: Any) -> Any:
+    return round(value, DECIMALS[name]) if name in DECIMALS else value
+
+
+def _text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    return BOM + out.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    return safe(value) if isinstance(value, str) else value

@@ -1,0 +1,102 @@
+"""What the service answers with right now, and how it changes: one immutable scorer, swapped when a pointer moves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+from features.errors import RitornoError
+from features.store import open_store
+from models.bundle import load_champions
+from serving import bundles
+from serving.errors import NotReady
+from serving.scoring import Scorer, end_of_day
+from serving.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+Seen = tuple[str, str, int]
+
+
+class Current:
+    """Holds the scorer in use. A new bundle or store that cannot be loaded leaves the old one; `problems` says why."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Nothing is loaded yet."""
+        self.settings = settings
+        self._scorer: Scorer | None = None
+        self._seen: Seen | None = None
+        self._problem: str | None = None
+
+    @property
+    def scorer(self) -> Scorer:
+        """The one in use. Raises NotReady."""
+        if self._scorer is None:
+            raise NotReady(" ".join(self.problems))
+        return self._scorer
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a scorer."""
+        return self._scorer is not None
+
+    @property
+    def problems(self) -> list[str]:
+        """Why the newest champions or events are not the ones in use."""
+        found = [self._problem, bundles.refusal(self.settings.bundle), None if self._scorer else self._missing()]
+        return list(dict.fromkeys(text for text in found if text))
+
+    async def watch(self) -> None:
+        """Look at the pointers each second, and load in a thread what has changed; until cancelled."""
+        while True:
+            if self._look() != self._seen:
+                await asyncio.to_thread(self.refresh)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def refresh(self) -> None:
+        """Load what the pointers name, if it is not loaded yet, and put it to use."""
+        seen = self._look()
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            fresh = self._load(seen)
+        except Exception as error:  # whatever is wrong with the new one, the old one goes on answering
+            self._problem = str(error) if isinstance(error, RitornoError) else f"an error of ours: {error!r}"
+            logger.warning("the new models or events are not served: %s", self._problem, exc_info=error)
+            return
+        if fresh is None:
+            return
+        self._problem = None
+        self._scorer = fresh
+        logger.info("serving %s of %s as of %s", seen[0], seen[1], fresh.day)
+
+    def _look(self) -> Seen:
+        """The bundle's and the store's pointers, and the end of today where today counts."""
+        today = end_of_day(time.time_ns() // 1000) if self.settings.as_of == "now" else 0
+        return _pointer(self.settings.bundle), _pointer(self.settings.store), today
+
+    def _load(self, seen: Seen) -> Scorer | None:
+        bundle = bundles.current(self.settings.bundle)
+        if bundle is None:
+            return None
+        return Scorer.of(open_store(self.settings.store), load_champions(bundle), seen[2] or None)
+
+    def _missing(self) -> str:
+        """What to do while there is nothing to answer with."""
+        if not bundles.current(self.settings.bundle):
+            return (
+                f"models: found none at {self.settings.bundle}, expected a published bundle. "
+                "Fit them (python -m training fit) and publish them (python -m serving publish)."
+            )
+        return "models: being loaded. Ask again in a few seconds."
+
+
+def _pointer(root: Path) -> str:
+    try:
+        return (root / "CURRENT").read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,32 @@
+"""What can go wrong while serving.
+
+features.errors.RitornoError
+├── PublishError        the registry cannot be read, lacks a champion, or holds one that cannot be served
+├── NotReady            no model is loaded yet
+└── RequestError        one item of a request cannot be answered; `code` is from a closed list
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from features.errors import RitornoError
+
+Code = Literal["unknown_customer", "invalid_events", "repeated_customer"]
+
+
+class PublishError(RitornoError):
+    """The champions cannot be published; what was served before stays."""
+
+
+class NotReady(RitornoError):  # noqa: N818  # it reads as what was found
+    """There is nothing to answer with yet."""
+
+
+class RequestError(RitornoError):
+    """One item of a request cannot be answered."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        """`code` says which kind, for programs; the message says what to change, for people."""
+        super().__init__(message)
+        self.code: Code = code

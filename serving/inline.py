@@ -1,0 +1,131 @@
+"""Events that come with a request, as a log: through the same doctor and the same coding as a load."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from features.doctor import examine
+from features.events import CHANNEL_NAMES, COLUMNS, EVENT_NAMES, FIRST_CUSTOM, canonical_event
+from features.ingest import to_log
+from features.log import EventLog, merge
+from serving.errors import RequestError
+
+MOST_EVENTS = 10_000
+OTHER = "other"  # whatever a shop's store has no name for: an event took place, and the models know no more than that
+ITEM, EVENT = "item", "event_position"
+
+
+@dataclass(frozen=True)
+class Inline:
+    """`log` holds the sound customers' events, with what the store knew of them; `errors` the others', by item."""
+
+    log: EventLog
+    errors: Mapping[int, RequestError]
+
+
+def inline_log(store: EventLog, customers: Sequence[tuple[str, Sequence[Mapping[str, object]]]], now_us: int) -> Inline:
+    """The log of customers that came as (id, events), events with the contract's fields. One bad event spoils its item.
+
+    Each customer is judged and coded by herself: who else is in the request changes nothing.
+    """
+    errors = _shape_errors(customers)
+    frame = _frame(store, [(i, *item) for i, item in enumerate(customers) if i not in errors])
+    checkup = examine(frame, now_us, max_bad_share=1.0)
+    bad_rows = checkup.quarantine
+    for item, event, reason in zip(bad_rows[ITEM], bad_rows[EVENT], bad_rows["reason"], strict=True):
+        errors.setdefault(int(item), _invalid(f"events[{event}]: {reason}. Correct it."))
+    _refuse_foreign_money(store, frame, errors)
+    _refuse_shared_messages(frame, errors)
+    bad = [customers[i][0] for i in errors]
+    good = checkup.good[~checkup.good["customer_id"].isin(bad)].drop(columns="currency").reset_index(drop=True)
+    return Inline(_joined(store, good), errors)
+
+
+def _shape_errors(customers: Sequence[tuple[str, Sequence[Mapping[str, object]]]]) -> dict[int, RequestError]:
+    errors: dict[int, RequestError] = {}
+    times = Counter(customer_id for customer_id, _ in customers)
+    for i, (customer_id, events) in enumerate(customers):
+        if times[customer_id] > 1:
+            found = f"customer_id: found {customer_id[:80]!r} {times[customer_id]} times, expected once"
+            errors[i] = RequestError("repeated_customer", f"{found}. Send all her events in one item.")
+        elif not events:
+            errors[i] = _invalid("events: found none, expected at least one. Send her events, or ask by customer_ids.")
+        elif len(events) > MOST_EVENTS:
+            found = f"events: found {len(events):,}, expected at most {MOST_EVENTS:,}"
+            errors[i] = _invalid(f"{found}. Load her: python -m features ingest.")
+    return errors
+
+
+def _invalid(text: str) -> RequestError:
+    return RequestError("invalid_events", text)
+
+
+def _frame(store: EventLog, items: Sequence[tuple[int, str, Sequence[Mapping[str, object]]]]) -> pd.DataFrame:
+    """The raw rows, with every column of the contract."""
+    rows = [
+        {
+            **event,
+            "event": _name(store, event),
+            "channel": _channel(store, event),
+            "customer_id": customer_id,
+            ITEM: item,
+            EVENT: i,
+        }
+        for item, customer_id, events in items
+        for i, event in enumerate(events)
+    ]
+    return pd.DataFrame(rows, columns=[*COLUMNS, ITEM, EVENT], dtype="object")
+
+
+def _name(store: EventLog, event: Mapping[str, object]) -> object:
+    """An event's name as the store can code it; without one it is an order, or a refund if the amount is negative."""
+    name = event.get("event")
+    if name is None:
+        return "order_refunded" if str(event.get("amount")).strip().startswith("-") else "order_completed"
+    if not str(name).strip():
+        return name
+    canonical = canonical_event(str(name))
+    return canonical if canonical in EVENT_NAMES or canonical in store.events else OTHER
+
+
+def _channel(store: EventLog, event: Mapping[str, object]) -> object:
+    """A channel the store has no name for is unknown to the models too."""
+    name = event.get("channel")
+    canonical = None if name is None else canonical_event(str(name))
+    return canonical if canonical in CHANNEL_NAMES or canonical in store.channels else None
+
+
+def _refuse_foreign_money(store: EventLog, frame: pd.DataFrame, errors: dict[int, RequestError]) -> None:
+    foreign = frame[frame["currency"].notna() & (frame["currency"] != store.currency)] if store.currency else frame[:0]
+    for item, currency in zip(foreign[ITEM], foreign["currency"], strict=True):
+        errors.setdefault(
+            int(item),
+            _invalid(
+                f"currency: found {currency!r}, expected {store.currency!r} as in the store. Convert the amounts."
+            ),
+        )
+
+
+def _refuse_shared_messages(frame: pd.DataFrame, errors: dict[int, RequestError]) -> None:
+    """A message is one event of one customer: shared, it would count for only one of them."""
+    known = frame[frame["message_id"].notna()]
+    owners = known.groupby("message_id")[ITEM].transform("nunique") if len(known) else known[ITEM]
+    for item, message_id in zip(known[ITEM][owners > 1], known["message_id"][owners > 1], strict=True):
+        errors.setdefault(
+            int(item),
+            _invalid(f"message_id: found {message_id!r} with two customers, expected one. Give each event its own."),
+        )
+
+
+def _joined(store: EventLog, good: pd.DataFrame) -> EventLog:
+    """The rows as a log in the store's codes and currency, with the stored events of those it knows."""
+    fresh = to_log(good)
+    known = [position for name in fresh.ids if (position := store.ids.find(name)) is not None]
+    log = merge(store.slice(np.array(known, np.int64)), fresh)
+    assert len(log.events) <= 256 - FIRST_CUSTOM or OTHER in store.events
+    return replace(log, opened_ts=store.first_ts if store.n_events else log.opened_ts)

@@ -1,0 +1,105 @@
+"""Errors as RFC 9457 problem details that say what to change. No answer repeats a request's body."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from features.errors import RitornoError
+from serving.errors import NotReady, RequestError
+from serving.records import Problem
+
+WAIT_SECONDS = "2"
+
+
+class TooMany(RitornoError):  # noqa: N818  # it reads as what was found
+    """More items than one request may have."""
+
+
+class Malformed(RitornoError):  # noqa: N818
+    """A body that is well-formed but says nothing; `field` is where."""
+
+    def __init__(self, field: str, message: str) -> None:
+        """The field and what to change."""
+        super().__init__(message)
+        self.field = field
+
+
+def problem(
+    status: int, detail: str, fields: Sequence[tuple[str, str]] = (), headers: dict[str, str] | None = None
+) -> Response:
+    """The response. Escaped to ASCII, so that whatever a request contained can be said back."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    if fields:
+        body["errors"] = [{"field": field, "detail": text} for field, text in fields]
+    return Response(json.dumps(body), status, headers, media_type="application/problem+json")
+
+
+def add_problems(app: FastAPI) -> None:
+    """Answer every error with a problem."""
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RitornoError, _ours)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": text, "content": {"application/problem+json": {}}}
+    for status, text in (
+        (404, "No such customer: check the id, or send her events."), (413, "Too many items: send several requests."),
+        (422, "A field is not as it should be; `errors` names it."), (503, "No model is loaded yet."),
+    )
+}  # fmt: skip
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    fields = [_field(found) for found in error.errors()]
+    first = "; ".join(f"{field}: {text}" for field, text in fields[:3])
+    return problem(422, f"{first}. Correct the request; {request.base_url}docs shows its form.", fields)
+
+
+def _field(found: dict[str, Any]) -> tuple[str, str]:
+    """Where a value stands in the request, and what is expected of it."""
+    where = found["loc"]
+    if found["type"] == "json_invalid":
+        return "body", f"not JSON at character {where[-1]}"
+    return ".".join(str(part) for part in where[1:]) or str(where[0]), str(found["msg"])
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    told = {
+        400: "The body cannot be read as JSON. Send valid JSON in UTF-8.",
+        404: f"There is nothing at this address. The addresses are listed at {request.base_url}docs.",
+        405: f"This address does not take {request.method}. See {request.base_url}docs.",
+    }
+    return problem(error.status_code, told.get(error.status_code, str(error.detail)), headers=dict(error.headers or {}))
+
+
+async def _ours(_: Request, error: Exception) -> Response:
+    if isinstance(error, NotReady):
+        return problem(503, str(error), headers={"Retry-After": WAIT_SECONDS})
+    if isinstance(error, TooMany):
+        return problem(413, str(error))
+    if isinstance(error, Malformed):
+        return problem(422, str(error), [(error.field, str(error))])
+    if isinstance(error, RequestError) and error.code == "unknown_customer":
+        return problem(404, str(error))
+    return problem(400, str(error))
+
+
+async def _unexpected(_: Request, error: Exception) -> Response:
+    return problem(500, f"An error of ours ({type(error).__name__}); the service's log has it. Please report it.")

@@ -1,0 +1,105 @@
+"""The service as a process: one port, one app, and the publisher beside it as a child that never outlives it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from features.errors import RitornoError
+from features.store import open_store
+from serving import bundles
+from serving.app import create_app
+from serving.settings import Settings
+
+
+def serve(settings: Settings, publish: bool, say: Callable[[str], object]) -> None:
+    """Answer on the settings' host and port until stopped; with `publish`, bring the models from the registry too."""
+    open_store(settings.store)  # refuses to start on what it could never answer from
+    with listening(settings) as listener, _publisher(settings if publish else None):
+        say(_greeting(settings, listener.getsockname()[1]))
+        config = uvicorn.Config(create_app(settings), log_level="warning", access_log=False)  # paths hold customer ids
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _greeting(settings: Settings, port: int) -> str:
+    """Where it answers, to whom, and from what."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    whom = (
+        "this machine only, since there are no keys yet" if settings.is_loopback else "anyone who reaches it: no keys"
+    )
+    lines = [f"http://{host}:{port} answers {whom} (store {settings.store}, models {settings.bundle})"]
+    if not bundles.current(settings.bundle):
+        lines.append("no model is published yet: answers begin with the first (python -m training fit)")
+    return "\n".join(lines)
+
+
+@contextmanager
+def listening(settings: Settings) -> Iterator[socket.socket]:
+    """A socket bound to host and port. Raises RitornoError when that cannot be."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+        except OSError as error:
+            raise RitornoError(
+                f"--port: {settings.host}:{settings.port} cannot be listened on ({error.strerror}). "
+                f"Stop what runs there, or choose another: --port {settings.port + 1}"
+            ) from error
+        yield listener
+
+
+@contextmanager
+def _publisher(settings: Settings | None) -> Iterator[None]:
+    """The publisher as a child. It ends when its standard input closes: with us, however we end."""
+    if settings is None:
+        yield
+        return
+    command = [
+        sys.executable,
+        "-m",
+        "serving",
+        "publish",
+        "--watch",
+        "--with-parent",
+        "--poll",
+        str(settings.poll_seconds),
+    ]
+    places = ["--store", str(settings.store), "--bundle", str(settings.bundle)]
+    child = subprocess.Popen([*command, *places], stdin=subprocess.PIPE)
+    try:
+        yield
+    finally:
+        child.terminate()
+        child.wait(timeout=10)
+
+
+def end_with_parent() -> None:
+    """End this process as soon as its standard input closes."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all. Raises RitornoError."""
+    fresh = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        fresh.write_text(text, encoding="utf-8", newline="")
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise RitornoError(
+            f"--out: cannot write {path} ({error.strerror}), expected a file in a folder that exists."
+        ) from error

@@ -1,0 +1,255 @@
+"""The score record: what is said of one customer, and the shapes of requests and answers. Unknown is null."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt
+
+from models.reasons import Reason
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Percentile = Annotated[int, Field(ge=1, le=100)]
+StageName = Literal["reach", "acquisition", "conversion", "retention", "loyalty"]
+StatusName = Literal["active", "at_risk", "lapsed", "reactivated"]
+Risk = Literal["low", "medium", "high"]
+Confidence = Literal["low", "medium", "high"]
+NotScored = Literal["no_kept_order"]
+
+
+class Record(BaseModel):
+    """Never changed once made."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Evidence(Record):
+    """The numbers that the rule of stage and status looked at; null without a kept order."""
+
+    orders: int = Field(description="Kept orders: not fully refunded by as_of.")
+    order_days: int = Field(description="Calendar days (UTC) with a kept order.")
+    last_order_on: dt.date | None
+    silence_days: int | None = Field(description="Days since the last kept order.")
+    usual_gap_days: float | None = Field(description="Her usual gap, drawn toward the shop's while she has few.")
+    at_risk_after_days: float | None = Field(description="Silence after which she counts as at risk.")
+    lapsed_after_days: float | None = Field(description="Silence after which she counts as lapsed.")
+
+
+class Boundaries(Record):
+    """Risk is medium above `medium`, high above `high`: 50th and 80th percentile of the shop's customers not yet lapsed."""
+
+    medium: Probability
+    high: Probability
+
+
+class Churn(Record):
+    """P(no kept order within horizon_days after as_of)."""
+
+    probability: Probability
+    horizon_days: int
+    risk: Risk | None
+    boundaries: Boundaries | None
+    percentile: Percentile | None = Field(description="Among all who have ordered; 100 is the likeliest to churn.")
+    percentile_in_stage: Percentile | None = Field(description="Among those of her lifecycle_stage.")
+
+
+class NextStage(Record):
+    """Where she will stand horizon_days after as_of: stage, for those who have ordered with their status. Sums to 1."""
+
+    horizon_days: int
+    probabilities: dict[str, Probability]
+
+
+class Clv(Record):
+    """Worth, in `currency`: so far, and expected within horizon_days."""
+
+    historic_clv: float = Field(description="Net spend so far.")
+    predicted_clv: float = Field(description="Expected spend: predicted_orders × predicted_average_order_value.")
+    low: float = Field(description="The lower end of the interval around predicted_clv.")
+    high: float = Field(description="Its upper end.")
+    coverage: Probability = Field(description="How often spend fell into such an interval.")
+    total_clv: float = Field(description="historic_clv + predicted_clv.")
+    horizon_days: int
+    currency: str | None
+    purchase_probability: Probability = Field(description="P(at least one kept order within horizon_days).")
+    predicted_orders: float = Field(description="Expected days with an order; never below purchase_probability.")
+    predicted_average_order_value: float = Field(description="Expected spend on a day with an order.")
+
+
+class ModelVersion(Record):
+    """Which registered model answered."""
+
+    version: str
+    alias: str
+    run_id: str
+
+
+class ScoreRecord(Record):
+    """Everything the models can say of one customer as of the end of a day (UTC)."""
+
+    customer_id: str
+    as_of: dt.date = Field(description="Known is what happened up to the end of this day (UTC).")
+    scored_at: dt.datetime
+    data_through: dt.date = Field(description="Day of the store's latest event.")
+    policy_version: str
+    lifecycle_stage: StageName
+    activity_status: StatusName | None = Field(description="Null without a kept order.")
+    evidence: Evidence
+    churn: Churn | None
+    next_stage: NextStage
+    expected_at_risk_date: dt.date | None = Field(
+        description="The first day on which she counts as at risk unless she orders; past if she already does."
+    )
+    expected_lapse_date: dt.date | None = Field(description="Likewise for lapsed.")
+    first_purchase_probability: Probability | None = Field(
+        description="For those without a kept order: P(one) within next_stage.horizon_days."
+    )
+    second_purchase_probability: Probability | None = Field(
+        description="For those with exactly one kept order: P(another) within churn.horizon_days."
+    )
+    reactivation_probability: Probability | None = Field(
+        description="For the lapsed: P(a kept order) within churn.horizon_days."
+    )
+    clv: Clv | None
+    value_at_risk: float | None = Field(
+        description="churn.probability × what she is expected to spend in clv.horizon_days if she orders at all."
+    )
+    reasons: list[Reason] | None = Field(description="Why the churn probability differs from the shop's; on request.")
+    confidence: Confidence = Field(description="How much the answer rests on: high from four order days and trees on.")
+    basis: Literal["ml", "btyd", "rule"]
+    not_scored_reason: NotScored | None = Field(description="Why churn and clv are null.")
+    models: dict[str, ModelVersion]
+
+
+def _encodable(text: str) -> str:
+    text.encode()
+    return text
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+"""Text without lone surrogates: JSON can spell them, and nothing can answer with them."""
+
+
+class InlineEvent(Record):
+    """An event of somebody the store may not know; the fields of the event contract. Without `event`: an order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ts: Text | StrictInt = Field(description="2024-03-31, 2024-03-31T18:05:00Z, or the Unix time; UTC without a zone.")
+    event: Text | None = None
+    amount: StrictFloat | StrictInt | Text | None = None
+    currency: Text | None = None
+    order_id: Text | None = None
+    channel: Text | None = None
+    campaign_id: Text | None = None
+    category: Text | None = None
+    quantity: StrictFloat | StrictInt | Text | None = None
+    discount: StrictFloat | StrictInt | Text | None = None
+    value: StrictFloat | StrictInt | Text | None = None
+    message_id: Text | None = None
+
+
+class InlineCustomer(Record):
+    """A customer with her events; those of a stored customer are added to hers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    customer_id: Text
+    events: list[InlineEvent]
+
+
+class ScoresRequest(Record):
+    """Whom to score: up to 1,000 in all, by id, with their events, or both."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    customer_ids: list[Text] = []
+    customers: list[InlineCustomer] = []
+
+
+class ItemError(Record):
+    """What is wrong with one item; the others are answered."""
+
+    item: str = Field(description="Where it stands in the request, such as customer_ids[3].")
+    customer_id: str
+    code: Literal["unknown_customer", "invalid_events", "repeated_customer"]
+    detail: str
+
+
+class ScoresAnswer(Record):
+    """Scores in the request's order, ids first; and what could not be scored."""
+
+    scores: list[ScoreRecord]
+    errors: list[ItemError]
+
+
+class ListRow(Record):
+    """One member of the at-risk list."""
+
+    rank: int
+    customer_id: str
+    lifecycle_stage: StageName
+    activity_status: StatusName
+    churn_probability: Probability
+    horizon_days: int
+    churn_percentile: Percentile | None
+    predicted_clv: float
+    value_at_risk: float
+    currency: str | None
+    last_order_on: dt.date
+    days_since_last_order: int
+    usual_gap_days: float
+    orders: int
+    historic_clv: float
+    reason: str
+    as_of: dt.date
+    model_version: str
+
+
+class ListPage(Record):
+    """A page of a list; `next_offset` is null on the last."""
+
+    name: str
+    as_of: dt.date
+    data_through: dt.date
+    total: int
+    offset: int
+    next_offset: int | None
+    members: list[ListRow]
+    models: dict[str, ModelVersion]
+
+
+class FieldProblem(Record):
+    """One field of a request that is not as it should be."""
+
+    field: str
+    detail: str
+
+
+class Problem(Record):
+    """What went wrong and what to change (RFC 9457, application/problem+json)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldProblem] | None = None
+
+
+class Readiness(Record):
+    """Whether there is something to answer with, and what is amiss."""
+
+    status: Literal["ready", "waiting"]
+    as_of: dt.date | None
+    data_through: dt.date | None
+    customers: int | None
+    models: dict[str, ModelVersion] | None
+    problems: list[str] = Field(description="Why the newest model or store is not served; empty when all is well.")
+
+
+class Version(Record):
+    """Of the software and of the models in use."""
+
+    ritorno: str
+    models: dict[str, ModelVersion] | None

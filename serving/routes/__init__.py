@@ -1,0 +1,1 @@
+"""Each file one subject of the HTTP interface: parse, call one function, return."""

@@ -1,0 +1,42 @@
+"""Lists for people who write to customers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+
+from serving.csvs import list_csv
+from serving.lists import at_risk, page
+from serving.problems import PROBLEMS
+from serving.records import ListPage
+from serving.routes.ask import Lang, ScorerNow, now, work
+
+router = APIRouter(prefix="/v1/lists", tags=["lists"], responses=PROBLEMS)
+
+PAGE = 100
+LARGEST_PAGE = 1_000
+LARGEST_OFFSET = 2**53
+
+Limit = Annotated[int | None, Query(ge=1, le=LARGEST_PAGE, description="Members a page (100); CSV without it: all.")]
+Offset = Annotated[int, Query(ge=0, le=LARGEST_OFFSET, description="Members to skip: the last page's next_offset.")]
+Format = Annotated[Literal["json", "csv"] | None, Query(description="Or say so by `Accept: text/csv`.")]
+
+
+@router.get("/at_risk", response_model=ListPage, responses={200: {"content": {"text/csv": {}}}})
+async def at_risk_list(
+    request: Request,
+    scorer: ScorerNow,
+    limit: Limit = None,
+    offset: Offset = 0,
+    lang: Lang = "en",
+    format: Format = None,
+) -> ListPage | Response:
+    """Customers at risk, the most money at stake first, each with the reason in words."""
+    if format == "csv" or (format is None and "text/csv" in request.headers.get("accept", "")):
+        text = await work(LARGEST_PAGE, lambda: list_csv(at_risk(scorer, now(), offset, limit, lang)))
+        name = f"at_risk_{scorer.day}.csv"
+        return Response(
+            text, media_type="text/csv; charset=utf-8", headers={"Content-Disposition": f"attachment; filename={name}"}
+        )
+    return await work(limit or PAGE, lambda: page(scorer, now(), offset, limit or PAGE, lang))

@@ -1,0 +1,52 @@
+"""Where things lie and how the service listens: from the environment, and from flags that win over it."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+AsOfMode = Literal["data", "now"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the service is started with.
+
+    as_of: `data` answers as of the end of the store's last day, `now` as of the end of today (UTC).
+    poll_seconds: how often the publisher asks the registry. MLFLOW_TRACKING_URI is MLflow's own affair.
+    """
+
+    store: Path = Path("var/store")
+    bundle: Path = Path("var/bundle")
+    host: str = "127.0.0.1"
+    port: int = 8000
+    poll_seconds: float = 2.0
+    as_of: AsOfMode = "data"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """The option that names the bundle; `features.commands.add_store` names the store."""
+    parser.add_argument(
+        "--bundle", type=Path, metavar="DIR",
+        help="folder of the published models (default $RITORNO_BUNDLE, or `bundle` beside the store)",
+    )  # fmt: skip
+
+
+def bundle_folder(store: Path, chosen: Path | None = None) -> Path:
+    """Where a store's models are published: as chosen, $RITORNO_BUNDLE, or the folder `bundle` beside the store."""
+    named = chosen or os.environ.get("RITORNO_BUNDLE")
+    return Path(named) if named else store.resolve().parent / "bundle"

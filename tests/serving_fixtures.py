@@ -1,0 +1,116 @@
+"""A small simulated shop, its three models as folders, and a service on them; built once for all tests of serving."""
+
+import asyncio
+import datetime as dt
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from features.doctor import examine
+from features.events import COLUMNS
+from features.ingest import to_log
+from features.store import write_store
+from features.table import instant
+from models.bundle import MODELS, load_champions
+from serving.app import create_app
+from serving.scoring import Scorer
+from serving.settings import Settings
+from training.dataset import assemble
+from training.fit import Fit
+from training.registry import write_model
+from training.simulate import simulate
+
+SCORED_AT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+BUNDLE = "churn-1_transition-1_clv-1"
+VERSIONS = {name: {"version": "1", "alias": "champion", "run_id": f"run-of-{name}"} for name in MODELS}
+
+
+@pytest.fixture(scope="session")
+def shop():
+    """Two and a half years of 700 people: leads, refunds, e-mails, channels, reviews."""
+    events = simulate(customers=700, seed=3).events
+    checkup = examine(events[[name for name in events if name in COLUMNS]], instant("2030-01-01"))
+    return to_log(checkup.good)
+
+
+@pytest.fixture(scope="session")
+def made(shop):
+    """The three fitted models, with XGBoost's trees."""
+    dataset = assemble(shop, str(shop.data_through))
+    fit = Fit(dataset, dataset.policy.horizon_days)
+    return {name: getattr(fit, name)() for name in MODELS}
+
+
+@pytest.fixture(scope="session")
+def place(shop, made, tmp_path_factory):
+    """A folder with `store` and `bundle`, as a shop would have it after its first publication."""
+    root = tmp_path_factory.mktemp("shop")
+    write_store(shop, root / "store")
+    bundle = root / "bundle" / BUNDLE
+    for name, model in made.items():
+        write_model(model, bundle / name)
+    (bundle / "manifest.json").write_text(json.dumps({"models": VERSIONS}))
+    (root / "bundle" / "CURRENT").write_text(BUNDLE)
+    return root
+
+
+@pytest.fixture(scope="session")
+def scorer(shop, place):
+    """The scorer over the shop, as of its last day."""
+    return Scorer.of(shop, load_champions(place / "bundle" / BUNDLE))
+
+
+@pytest.fixture(scope="session")
+def records(scorer):
+    """Everybody's record with reasons, in the log's order."""
+    return scorer.score(range(scorer.log.n_customers), SCORED_AT, explain=True)
+
+
+@pytest.fixture
+def own_place(place, tmp_path):
+    """A copy of the folder that a test may break."""
+    shutil.copytree(place, tmp_path / "shop")
+    return tmp_path / "shop"
+
+
+@pytest.fixture(scope="session")
+def ask(place):
+    """`ask("GET", "/v1/…", json=…)`: the response of an app with the shop loaded."""
+    app = create_app(_settings_for(place))
+    app.state.current.refresh()
+    return _asker(app)
+
+
+@pytest.fixture(scope="session")
+def scored_at():
+    """When every score of these tests is made."""
+    return SCORED_AT
+
+
+@pytest.fixture(scope="session")
+def settings_for():
+    """`settings_for(place, as_of="now")`: settings for a folder made like `place`."""
+    return _settings_for
+
+
+@pytest.fixture(scope="session")
+def asker():
+    """`asker(app)("GET", "/v1/…", json=…)`: the response of an app, without a port."""
+    return _asker
+
+
+def _settings_for(place: Path, **changes):
+    return replace(Settings(store=place / "store", bundle=place / "bundle"), **changes)
+
+
+def _asker(app):
+    async def answer(method, address, **options):
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.request(method, address, **options)
+
+    return lambda method, address, **options: asyncio.run(answer(method, address, **options))

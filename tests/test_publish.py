@@ -1,0 +1,260 @@
+"""Models come from a real MLflow registry by alias; a promotion is picked up while serving, a broken one is not."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+
+import models.pyfunc
+from features.store import open_store, write_store
+from models.bundle import MODELS, load_champions
+from serving import bundles
+from serving.__main__ import main
+from serving.app import create_app
+from serving.errors import PublishError
+from serving.publish import publish, watch
+from training import registry
+from training.registry import write_model
+
+pytest_plugins = ["serving_fixtures"]
+
+FIRST = "churn-1_transition-1_clv-1"
+SECOND = "churn-2_transition-1_clv-1"
+
+
+@pytest.fixture(scope="module")
+def shelf(made, shop, tmp_path_factory):
+    """A store and a registry: churn 1 and 2 (both sound) and 3 (not XGBoost's answers), transition 1, clv 1."""
+    folder = tmp_path_factory.mktemp("registry")
+    write_store(shop, folder / "store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        mlflow.set_tracking_uri(None)
+        with registry.run("test"):
+            for name in (*MODELS, "churn"):
+                registry.register(made[name])
+            log_broken(made["churn"], folder / "broken" / "churn")
+        yield folder
+    mlflow.set_tracking_uri(None)
+
+
+def log_broken(churn, folder):
+    """Register a churn model whose self-check does not fit its trees."""
+    write_model(churn, folder)
+    with np.load(folder / "check.npz") as arrays:
+        answers = {name: values + name.endswith("margins") for name, values in arrays.items()}
+    np.savez(folder / "check.npz", **answers)
+    mlflow.pyfunc.log_model(
+        name="churn", python_model=models.pyfunc.__file__, artifacts={"churn": str(folder)},
+        registered_model_name="churn", pip_requirements=["numpy"],
+    )  # fmt: skip
+
+
+@pytest.fixture
+def root(shelf, tmp_path):
+    """An empty bundle folder; churn 1 is champion, with transition 1 and clv 1."""
+    for name in MODELS:
+        registry.promote(name, "1")
+    return tmp_path / "bundle"
+
+
+def test_publish_brings_the_champions_and_does_nothing_when_they_are_here(root):
+    assert publish(root) == root / FIRST
+    champions = load_champions(bundles.current(root))
+    assert {name: version["version"] for name, version in champions.versions.items()} == dict.fromkeys(MODELS, "1")
+    assert champions.versions["churn"]["run_id"]
+    assert publish(root) is None
+
+
+def test_a_promotion_flips_the_pointer_and_a_rollback_flips_it_back(root):
+    publish(root)
+    registry.promote("churn", "2")
+    assert publish(root) == root / SECOND == bundles.current(root)
+    registry.rollback("churn")
+    assert publish(root) == root / FIRST == bundles.current(root)
+
+
+def test_a_broken_champion_leaves_the_old_one_serving_and_readyz_says_why(root, shelf, asker, settings_for):
+    publish(root)
+    app = create_app(settings_for(shelf, bundle=root))
+    app.state.current.refresh()
+    registry.promote("churn", "3")
+    with pytest.raises(PublishError, match=r"churn-3_transition-1_clv-1 cannot be served: .* away from XGBoost's own"):
+        publish(root)
+    app.state.current.refresh()
+    assert bundles.current(root) == root / FIRST
+    ready = asker(app)("GET", "/readyz")
+    assert (ready.status_code, ready.json()["models"]["churn"]["version"]) == (200, "1")
+    assert "churn-3" in ready.json()["problems"][0]
+    registry.promote("churn", "2")
+    publish(root)
+    app.state.current.refresh()
+    assert asker(app)("GET", "/readyz").json()["problems"] == []
+    assert not list(root.glob(".building*"))
+
+
+def test_a_broken_champion_is_not_tried_again_until_the_alias_moves(root):
+    publish(root)
+    registry.promote("churn", "3")
+    said, rounds = [], iter(range(4))
+
+    def wait(_):
+        if next(rounds) == 2:
+            registry.promote("churn", "2")
+        if bundles.current(root) == root / SECOND:
+            raise StopIteration
+
+    with pytest.raises(StopIteration):
+        watch(root, 0, wait=wait, say=said.append)
+    assert ["cannot be served" in text for text in said] == [True, False]
+    assert said[1] == f"published {SECOND} to {root}"
+
+
+def test_a_bundle_on_disk_that_is_damaged_leaves_the_old_scorer_in_place(root, shelf, asker, settings_for):
+    publish(root)
+    app = create_app(settings_for(shelf, bundle=root))
+    app.state.current.refresh()
+    (root / "half").mkdir()
+    (root / "CURRENT").write_text("half")
+    app.state.current.refresh()
+    ready = asker(app)("GET", "/readyz")
+    assert (ready.status_code, ready.json()["status"]) == (200, "ready")
+    assert "manifest.json" in ready.json()["problems"][0]
+
+
+def test_only_the_newest_bundles_are_kept_and_always_the_one_in_use(root):
+    publish(root)
+    for number in range(5):
+        old = root / f"old-{number}"
+        old.mkdir()
+        (old / "manifest.json").write_text("{}")
+        os.utime(old, (number, number))
+    bundles.flip(root, root / FIRST)
+    assert sorted(path.name for path in root.iterdir() if path.is_dir()) == [FIRST, "old-3", "old-4"]
+
+
+def test_versions_of_another_registry_do_not_pass_for_these(root):
+    publish(root)
+    manifest = root / FIRST / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"run_id": "', '"run_id": "other-'))
+    fresh = publish(root)
+    assert fresh.name.startswith(f"{FIRST}_")
+    assert bundles.versions(fresh)["churn"]["run_id"][:5] != "other"
+
+
+def test_a_registry_without_champions_says_to_fit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/empty.db")
+    with pytest.raises(PublishError, match=r"found no 'churn' with the alias 'champion'.*python -m training fit"):
+        publish(tmp_path / "bundle")
+
+
+def test_an_unreachable_registry_is_a_sentence_and_leaves_the_bundle(root, monkeypatch):
+    publish(root)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(PublishError, match=r"registry: http://127.0.0.1:9 cannot be read .* Check MLFLOW_TRACKING_URI"):
+        publish(root)
+    assert bundles.current(root) == root / FIRST
+
+
+def test_a_command_publishes_where_nothing_is_published_yet_or_when_asked(root, shelf, tmp_path, capsys):
+    command = ["lists", "--store", str(shelf / "store"), "--bundle", str(root), "--out", str(tmp_path / "list.csv")]
+    said = []
+    for option in ([], ["--publish"]):
+        assert main([*command, *option]) == 0
+        said.append(capsys.readouterr().out)
+        registry.promote("churn", "2")
+    assert f"models {FIRST}" in said[0]
+    assert f"models {SECOND}" in said[1]
+
+
+# ---------------------------------------------------------------- the whole service as a process
+
+
+@contextmanager
+def service(shelf, root):
+    """The API as a user starts it: its process and its address, ready."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    places = ["--store", str(shelf / "store"), "--bundle", str(root), "--port", str(port), "--poll", "0.2"]
+    process = subprocess.Popen([sys.executable, "-m", "serving", "api", *places], env=environment())
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(lambda: get(f"{address}/readyz")["status"] == "ready")
+        yield process, address
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_running_service_answers_with_a_promoted_model_without_a_restart_or_a_failed_request(root, shelf):
+    customer = open_store(shelf / "store").ids[0]
+    with service(shelf, root) as (process, address):  # nothing was published: it did so itself
+        assert version_of(address, customer) == "1"
+        (publisher,) = child_ids(process.pid)
+        registry.promote("churn", "2")
+        deadline = time.monotonic() + 30
+        while version_of(address, customer) == "1":  # every answer on the way is an answer
+            assert time.monotonic() < deadline
+        assert version_of(address, customer) == "2"
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+    wait_for(lambda: is_gone(publisher), seconds=10)
+
+
+def test_the_publisher_does_not_outlive_a_killed_service(root, shelf):
+    publish(root)
+    with service(shelf, root) as (process, _):
+        (publisher,) = child_ids(process.pid)
+        process.kill()
+    wait_for(lambda: is_gone(publisher), seconds=10)
+
+
+def environment():
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+
+
+def get(address):
+    with urllib.request.urlopen(address, timeout=20) as answer:
+        return json.load(answer)
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if condition():
+                return
+        except OSError:
+            pass
+        time.sleep(0.05)
+    pytest.fail("waited in vain")
+
+
+def version_of(address, customer):
+    return get(f"{address}/v1/customers/{customer}/scores")["models"]["churn"]["version"]
+
+
+def child_ids(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_gone(pid):
+    """Ended, if perhaps not yet collected by whoever adopted it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
