@@ -67,7 +67,9 @@ class Truth:
 def main() -> None:
     """Run every split and print the table."""
     warnings.filterwarnings("ignore")
-    print("| data, customers | measure | lifetimes | Ritorno | difference [95 %] | verdict |\n|---|---|---|---|---|---|")
+    print(
+        "| data, customers | measure | lifetimes | Ritorno | difference [95 %] | verdict |\n|---|---|---|---|---|---|"
+    )
     for split in splits():
         log, _ = load_log(split.events, now_us(), max_bad_share=1.0)
         table, truth = held_out(log, split)
@@ -143,7 +145,8 @@ def rows(truth: Truth, theirs: Forecast, ours: Forecast) -> list[str]:
     for name, (measure, sign) in measures.items():
         d = bootstrap(lambda i, m=measure, s=sign: s * (m(ours, i) - m(theirs, i)), len(n))  # type: ignore[misc]
         low, high = sorted((sign * d.low, sign * d.high))
-        lines.append(f"{name} | {measure(theirs, n):.4f} | {measure(ours, n):.4f} | {sign * d.mean:+.4f} [{low:+.4f}, {high:+.4f}] | {d.verdict}")
+        difference = f"{sign * d.mean:+.4f} [{low:+.4f}, {high:+.4f}]"
+        lines.append(f"{name} | {measure(theirs, n):.4f} | {measure(ours, n):.4f} | {difference} | {d.verdict}")
     for name, seen, said in (("order days, bias", truth.days, "days"), ("spend, bias", truth.spend, "spend")):
         pair = [relative_bias(seen, getattr(f, said)) for f in (theirs, ours)]
         lines.append(f"{name} | {pair[0]:+.1%} | {pair[1]:+.1%} | | ")
@@ -155,7 +158,9 @@ def _retail_orders() -> Path:
     path = Path("var/online-retail-2.parquet")
     frame = pd.read_parquet(RETAIL)
     path.parent.mkdir(exist_ok=True)
-    frame[(frame["kind"] == "order") & (frame["amount"] > 0)][["customer_id", "ts", "amount"]].to_parquet(path, index=False)
+    frame[(frame["kind"] == "order") & (frame["amount"] > 0)][["customer_id", "ts", "amount"]].to_parquet(
+        path, index=False
+    )
     return path
 
 

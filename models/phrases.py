@@ -1,4 +1,7 @@
-"""What reasons are said with, in English and Italian: `{n}` a number, `{n:order|orders}` with its noun, `{n:2}` money."""
+"""What reasons are said with, in English and Italian.
+
+`{n}` is a number, `{n:order|orders}` a number with its noun, `{n:2}` money.
+"""
 
 MONTHS = {
     "en": (

@@ -37,7 +37,7 @@ class Evidence(Record):
 
 
 class Boundaries(Record):
-    """Risk is medium above `medium`, high above `high`: 50th and 80th percentile of the shop's customers not yet lapsed."""
+    """Risk is medium above `medium`, high above `high`: 50th and 80th percentile of those not lapsed."""
 
     medium: Probability
     high: Probability

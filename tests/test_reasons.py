@@ -9,9 +9,9 @@ import pytest
 from scipy.special import logit
 
 from features.catalogue import CATALOGUE
+from features.lifecycle import Status
 from features.table import build
 from models.examples import EXPECTED
-from features.lifecycle import Status
 from models.phrases import PHRASES
 from models.reasons import FAINTEST, SENTENCES, SUBJECTS, Number, Row, by_subject, reasons
 from serving.answers import answer

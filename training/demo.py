@@ -38,7 +38,8 @@ STEPS = 7
 SECONDS_TO_START = 60
 LIST_ROWS = 8
 LIST_COLUMNS = (
-    "rank", "customer_id", "lifecycle_stage", "churn_probability", "predicted_clv", "value_at_risk", "last_order_on", "reason",
+    "rank", "customer_id", "lifecycle_stage", "churn_probability", "predicted_clv", "value_at_risk", "last_order_on",
+    "reason",
 )  # fmt: skip
 
 
@@ -56,6 +57,7 @@ class Narrator:
         self(f"[{self.step}/{STEPS}, {time.monotonic() - self.started:.0f} s] {what}")
 
     def __call__(self, text: str) -> None:
+        """Say something."""
         print(text, flush=True)
 
 
@@ -96,8 +98,9 @@ def show_features(log: EventLog, say: Narrator) -> None:
     policy = shop_policy(log, log.data_through)
     start = time.perf_counter()
     table = build(log, [log.data_through], policy)
-    say(f"{len(table):,} customers × {len(table.names)} features as of {log.data_through} in {time.perf_counter() - start:.2f} s; "
-        f"horizon read off the shop's gaps: {policy.horizon_days} days")  # fmt: skip
+    seconds = time.perf_counter() - start
+    say(f"{len(table):,} customers × {len(table.names)} features as of {log.data_through} in {seconds:.2f} s")
+    say(f"horizon, read off the shop's own gaps: {policy.horizon_days} days; where customers stand:")
     pairs = np.stack([table.column("lifecycle_stage"), table.column("activity_status")], axis=1).astype(int)
     for (stage, status), n in zip(*np.unique(pairs, axis=0, return_counts=True), strict=True):
         say(f"  {Stage(stage).name:12} {Status(status).name.replace('none', ''):12} {n:>7,}")
@@ -113,7 +116,8 @@ def fit(log: EventLog, say: Narrator) -> None:
     for name in MODELS:
         if registry.alias_version(name, registry.CHAMPION) is None:
             raise RitornoError(
-                f"demo: found no champion of '{name}', expected the gate to pass one. Promote it: python -m training promote --model {name}"
+                f"demo: found no champion of '{name}', expected the gate to pass one. "
+                f"Promote it: python -m training promote --model {name}"
             )
 
 
@@ -122,7 +126,8 @@ def command(*arguments: object) -> None:
     done = subprocess.run([sys.executable, "-m", "serving", *map(str, arguments)], check=False)
     if done.returncode:
         raise RitornoError(
-            f"demo: `python -m serving {' '.join(map(str, arguments))}` ended with {done.returncode}; its message stands above."
+            f"demo: `python -m serving {' '.join(map(str, arguments))}` ended with {done.returncode}; "
+            "its message stands above."
         )
 
 
