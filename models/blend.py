@@ -41,7 +41,7 @@ class Blend:
         if self.linear is not None:
             margin = margin + self.linear_weight * self.linear.margins(inputs)
         if self.forest is not None:
-            margin = margin + self.forest_weight * self.forest.margins(inputs)[:, 0]
+            margin = margin + self.forest_weight * self.forest.margins(inputs)[:, 0].astype(np.float64)
         return margin
 
     def answers(self, expected: Floats, inputs: npt.NDArray[np.float32]) -> Floats:

@@ -69,6 +69,6 @@ def _params(objective: dict[str, Any], growth: Growth) -> dict[str, Any]:
     return {
         "max_depth": growth.depth, "learning_rate": growth.learning_rate, "lambda": growth.l2,
         "min_child_weight": growth.min_child_weight, "subsample": growth.row_share,
-        "colsample_bytree": growth.column_share, "tree_method": "hist", "max_bin": 64, "nthread": THREADS, "seed": growth.seed,
-        "base_score": 0.5, "max_delta_step": 0, "verbosity": 0, **objective,
+        "colsample_bytree": growth.column_share, "tree_method": "hist", "max_bin": 64, "nthread": THREADS,
+        "seed": growth.seed, "base_score": 0.5, "max_delta_step": 0, "verbosity": 0, **objective,
     }  # fmt: skip

@@ -1,18 +1,20 @@
 """A model as a folder of plain files, and the three champions that serve together. No pickle anywhere.
 
-    <model>/card.json           what it is
-    <model>/model.json          its numbers: expectation, blends, matrix
-    <model>/forest_*.npz        its trees as flat arrays (`models.forest`)
-    <model>/booster_*.ubj       the same trees as XGBoost wrote them, for other tools
-    <model>/check.npz           made-up inputs with XGBoost's own margins: loading walks them and refuses a difference
+<model>/card.json           what it is
+<model>/model.json          its numbers: expectation, blends, matrix
+<model>/forest_*.npz        its trees as flat arrays (`models.forest`)
+<model>/booster_*.ubj       the same trees as XGBoost wrote them, for other tools
+<model>/check.npz           made-up inputs with XGBoost's own margins: loading walks them and refuses a difference
 
-    <bundle>/manifest.json      which version of each model this is
-    <bundle>/churn, transition, clv
+<bundle>/manifest.json      which version of each model this is
+<bundle>/churn, transition, clv
 """
 
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,10 +41,16 @@ MODELS: dict[str, type[ChurnModel] | type[TransitionModel] | type[ClvModel]] = {
 
 Model = ChurnModel | TransitionModel | ClvModel
 
+DAMAGED = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
+"""What reading a file that is missing, cut short or altered can raise."""
+
 
 @dataclass(frozen=True)
 class Champions:
-    """The three models that answer together, as one immutable object. `versions`: model → registry version, alias, run_id."""
+    """The three models that answer together, as one immutable object.
+
+    versions: model → its registry version, alias and run_id.
+    """
 
     churn: ChurnModel
     transition: TransitionModel
@@ -57,7 +65,9 @@ class Champions:
     @property
     def features(self) -> tuple[str, ...]:
         """The features the models ask for, each once."""
-        return tuple(dict.fromkeys(name for model in (self.churn, self.transition, self.clv) for name in model.card.features))
+        return tuple(
+            dict.fromkeys(name for model in (self.churn, self.transition, self.clv) for name in model.card.features)
+        )
 
 
 def save(model: Model, folder: Path) -> None:
@@ -65,23 +75,25 @@ def save(model: Model, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     parts = model.to_parts()
     (folder / "card.json").write_text(model.card.to_json())
-    (folder / "model.json").write_text(json.dumps(parts["json"], indent=1))
+    (folder / "model.json").write_text(json.dumps({**parts["json"], "forests": sorted(parts["forests"])}, indent=1))
     for name, forest in parts["forests"].items():
-        np.savez(folder / f"forest_{name}.npz", **forest.to_arrays())
+        np.savez(folder / f"forest_{name}.npz", allow_pickle=False, **forest.to_arrays())
 
 
 def load(folder: Path) -> Model:
-    """The model in a folder. Raises ModelError if it is damaged, of other features, or differs from XGBoost's answers."""
+    """The model in a folder. Raises ModelError if it is damaged, of other features, or unlike XGBoost's answers."""
     card = read_card(folder)
     card.check_features()
     if card.model not in MODELS:
-        raise ModelError(f"model: found '{card.model}' in {folder}, expected one of {', '.join(MODELS)}. Publish it again.")
+        raise ModelError(
+            f"model: found '{card.model}' in {folder}, expected one of {', '.join(MODELS)}. Publish it again."
+        )
     try:
         fields = json.loads((folder / "model.json").read_text())
-        forests = {path.stem.removeprefix("forest_"): _forest(path) for path in sorted(folder.glob("forest_*.npz"))}
+        forests = {name: _forest(folder / f"forest_{name}.npz") for name in fields["forests"]}
         _check(folder, forests)
         return MODELS[card.model].from_parts(card, expecter_from_params(fields["expecter"]), fields, forests)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except DAMAGED as error:
         raise ModelError(f"model {card.model}: {folder} cannot be read ({error}). Publish the model again.") from error
 
 
@@ -89,13 +101,15 @@ def load_champions(folder: Path) -> Champions:
     """The bundle in a folder, checked. Raises ModelError."""
     try:
         versions = json.loads((folder / "manifest.json").read_text())["models"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"bundle: {folder} holds no readable manifest.json ({error}). Publish again: python -m serving publish") from error
+    except DAMAGED as error:
+        raise ModelError(
+            f"bundle: {folder} holds no readable manifest.json ({error}). Publish again: python -m serving publish"
+        ) from error
     models: dict[str, Any] = {name: load(folder / name) for name in MODELS}
     return Champions(**models, versions=versions)
 
 
-def made_up_inputs(inputs: npt.NDArray[np.float32], rows: int = 64, seed: int = 0) -> npt.NDArray[np.float32]:
+def made_up_inputs(inputs: npt.NDArray[np.float32], rows: int = 256, seed: int = 0) -> npt.NDArray[np.float32]:
     """Rows like the inputs but of nobody: each column drawn on its own, with some nulls."""
     rng = np.random.default_rng(seed)
     if not len(inputs):
@@ -111,16 +125,15 @@ def _forest(path: Path) -> Forest:
 
 
 def _check(folder: Path, forests: Mapping[str, Forest]) -> None:
-    path = folder / "check.npz"
-    if not path.exists():
-        if forests:
-            raise ModelError(f"model: {folder} has trees but no check.npz to verify them with. Fit the model again.")
+    """Raises ModelError unless our walk of each forest gives XGBoost's own margins for the rows in check.npz."""
+    if not forests:
         return
-    with np.load(path, allow_pickle=False) as arrays:
+    with np.load(folder / "check.npz", allow_pickle=False) as arrays:
         for name, forest in forests.items():
-            ours, theirs = forest.margins(arrays[f"{name}_inputs"]), arrays[f"{name}_margins"]
-            if not np.array_equal(ours, theirs.reshape(ours.shape)):
+            ours = forest.margins(arrays[f"{name}_inputs"])
+            theirs = arrays[f"{name}_margins"].reshape(ours.shape)
+            if not np.array_equal(ours, theirs):
                 raise ModelError(
-                    f"model: {folder}: our walk of '{name}' gives margins up to {np.abs(ours - theirs.reshape(ours.shape)).max():.2g} "
-                    "away from XGBoost's own. Fit it again with an XGBoost that this version knows."
+                    f"model: {folder}: our walk of '{name}' gives margins up to {np.abs(ours - theirs).max():.2g} away "
+                    "from XGBoost's own. Fit it again with an XGBoost that this version knows."
                 )

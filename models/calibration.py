@@ -44,12 +44,14 @@ def fit_calibration(margin: Floats, outcome: Floats) -> Calibration:
         m = pair[0] + pair[1] * margin
         return float(np.sum(np.logaddexp(0, m) - outcome * m) + PULL * (pair[0] ** 2 + (pair[1] - 1) ** 2))
 
-    shift, scale = minimize(loss, np.array([0.0, 1.0]), method="L-BFGS-B", bounds=[(-3, 3), (0.3, 3)], options={"maxcor": 4}).x
+    shift, scale = minimize(
+        loss, np.array([0.0, 1.0]), method="L-BFGS-B", bounds=[(-3, 3), (0.3, 3)], options={"maxcor": 4}
+    ).x
     return Calibration(float(shift), float(scale))
 
 
 def worth_it(windows: Sequence[tuple[Floats, Floats]]) -> bool:
-    """Whether calibrating on the other windows improves each window's log-loss on average. windows: (margin, outcome)."""
+    """Whether calibrating on the other windows improves a window's log-loss on average. windows: (margin, outcome)."""
     if len(windows) < 2:
         return False
     gains = []

@@ -46,7 +46,9 @@ class Card:
         """The card that `to_json` wrote. Raises ModelError for another format."""
         fields = json.loads(text)
         if fields.get("format") != FORMAT:
-            raise ModelError(f"card: found format {fields.get('format')}, expected {FORMAT}. Fit the model again with this version.")
+            raise ModelError(
+                f"card: found format {fields.get('format')}, expected {FORMAT}. Fit the model again with this version."
+            )
         return cls(**{**fields, "features": tuple(fields["features"]), "policy": Policy.from_dict(fields["policy"])})
 
     def check_features(self) -> None:
@@ -57,8 +59,8 @@ class Card:
             raise ModelError(f"model {self.model}: {error} It was fitted with other features; fit it again.") from error
         if (found := fingerprint(chosen)) != self.fingerprint:
             raise ModelError(
-                f"model {self.model}: found features with fingerprint {found}, expected {self.fingerprint}: a declaration "
-                "has changed since it was fitted. Fit it again, or install the version it was fitted with."
+                f"model {self.model}: found features with fingerprint {found}, expected {self.fingerprint}: "
+                "a declaration changed since it was fitted. Fit it again, or install the version it was fitted with."
             )
 
 
@@ -66,5 +68,5 @@ def read_card(folder: Path) -> Card:
     """The card in a model's folder. Raises ModelError."""
     try:
         return Card.from_json((folder / "card.json").read_text())
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"model: {folder} holds no readable card.json ({error}). Publish the model again.") from error

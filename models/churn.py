@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ChurnModel:
-    """The purchase blend over card.horizon_days. `stretch` is the horizon, in days, at which the expectation is read."""
+    """The purchase blend over card.horizon_days. stretch: the horizon, in days, at which the expectation is read."""
 
     card: Card
     expecter: Expecter
@@ -52,6 +52,10 @@ class ChurnModel:
         return {"json": fields, "forests": forests}
 
     @classmethod
-    def from_parts(cls, card: Card, expecter: Expecter, parts: dict[str, Any], forests: dict[str, Forest]) -> ChurnModel:
+    def from_parts(
+        cls, card: Card, expecter: Expecter, parts: dict[str, Any], forests: dict[str, Forest]
+    ) -> ChurnModel:
         """The model that `to_parts` took apart."""
-        return cls(card, expecter, parts["stretch"], Blend.from_json(PURCHASE, parts["purchase"], forests.get("purchase")))
+        return cls(
+            card, expecter, parts["stretch"], Blend.from_json(PURCHASE, parts["purchase"], forests.get("purchase"))
+        )

@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Value:
-    """Within the horizon, each shape (n_rows,): days with an order, spend and the bounds of its interval (currency unit)."""
+    """Within the horizon, each (n_rows,): days with an order, spend and the bounds of its interval (currency unit)."""
 
     order_days: Floats
     spend: Floats
@@ -57,7 +57,8 @@ class ClvModel:
         spend = np.where(asked.order_value > 0, spend, 0.0)
         low, high = self.interval.around(spend)
         buyer = table.column("orders") > 0
-        return Value(*(np.where(buyer, answer, np.nan) for answer in (np.exp(days), spend, low, high)))
+        order_days = np.minimum(self.order_days.link.answer(days), self.card.horizon_days)
+        return Value(*(np.where(buyer, answer, np.nan) for answer in (order_days, spend, low, high)))
 
     def to_parts(self) -> dict[str, Any]:
         """Everything but the card, as plain JSON and forests; see models.bundle."""
@@ -75,7 +76,9 @@ class ClvModel:
         """The model that `to_parts` took apart."""
         days = Blend.from_json(ORDER_DAYS, parts["order_days"], forests.get("order_days"))
         spend = Blend.from_json(SPEND, parts["spend"], forests.get("spend"))
-        return cls(card, expecter, parts["stretch"], days, spend, parts["spend_level"], Interval.from_json(parts["interval"]))
+        return cls(
+            card, expecter, parts["stretch"], days, spend, parts["spend_level"], Interval.from_json(parts["interval"])
+        )
 
 
 def mean_spend_margin(direct: Floats, days: Floats, order_value: Floats) -> Floats:

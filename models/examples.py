@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,7 @@ class Examples:
     weight: Floats
 
     def __len__(self) -> int:
+        """How many rows there are."""
         return len(self.table)
 
     def rows(self, keep: npt.NDArray[np.generic]) -> Examples:
@@ -45,7 +47,7 @@ class Examples:
             self.spend[keep], self.state[keep], self.next_state[keep], self.weight[keep],
         )  # fmt: skip
 
-    @property
+    @cached_property
     def inputs(self) -> npt.NDArray[np.float32]:
         """What the trees see; see `matrix`."""
         return matrix(self.table, self.expectation)
@@ -61,5 +63,9 @@ def some(expectation: Expectation, keep: npt.NDArray[np.generic]) -> Expectation
 def matrix(table: Table, expectation: Expectation) -> npt.NDArray[np.float32]:
     """Features, then the EXPECTED columns, shape (n_rows, n_features + 3); null is NaN."""
     p = np.clip(expectation.purchase_probability, TINY, 1 - TINY)
-    expected = (np.log(p / (1 - p)), np.log(np.maximum(expectation.order_days, TINY)), np.log(np.maximum(expectation.order_value, TINY)))
+    expected = (
+        np.log(p / (1 - p)),
+        np.log(np.maximum(expectation.order_days, TINY)),
+        np.log(np.maximum(expectation.order_value, TINY)),
+    )
     return np.concatenate([table.values.astype(np.float32), np.stack(expected, axis=1).astype(np.float32)], axis=1)

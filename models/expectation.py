@@ -27,6 +27,7 @@ NEEDED = ("order_days", "span_days", "tenure_days", "spend_per_order_day")
 """Features an expectation is computed from."""
 DAYS_PER_UNIT = 7.0  # the family is fitted in weeks, as in its literature
 NEVER_CERTAIN = 1e-6
+NO_VALUE = GammaGamma(p=1.0, q=2.0, v=1.0, population_mean=0.0)
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Expecter(Protocol):
     """Something that can say what to expect of customers with at least one kept order."""
 
     def expect(self, table: Table, horizon_days: float) -> Expectation:
-        """For each row of the table; NaN where she has no kept order."""
+        """For each row of the table; who has no kept order is taken for one whose first is just now."""
         ...
 
     def params(self) -> dict[str, Any]:
@@ -104,19 +105,23 @@ class Rate:
 def fit_expecter(table: Table, family: str = "pareto_nbd", start: Expecter | None = None) -> Expecter:
     """The expectation fitted on the rows with a kept order (of one as_of): BTYD, or the plain rate where it cannot be.
 
-    start: an earlier fit, to begin from.
+    Where nobody paid anything, an order day is worth 0. start: an earlier fit, to begin from.
     """
     buyers = table.rows(table.column("order_days") > 0)
     x, t_x, T = histories(buyers)
     value = buyers.column("spend_per_order_day").astype(np.float64)
     earlier = start.purchases if isinstance(start, Btyd) and isinstance(start.purchases, FAMILY[family]) else None
     try:
-        return Btyd(FAMILY[family].fit(x, t_x, T, start=earlier), GammaGamma.fit(x + 1, value))
+        return Btyd(FAMILY[family].fit(x, t_x, T, start=earlier), _fit_value(x + 1, value))
     except NotEstimable as reason:
         logger.info("no BTYD model: %s", reason)
         days = float(T.sum()) * DAYS_PER_UNIT
-        mean = float(np.nanmean(value)) if len(value) else 0.0
+        mean = float(value.mean()) if len(value) else 0.0
         return Rate((float(x.sum()) + 0.5) / (days + 30.0), mean)
+
+
+def _fit_value(order_days: Floats, value: Floats) -> GammaGamma:
+    return GammaGamma.fit(order_days, value) if (value > 0).any() else NO_VALUE
 
 
 def expecter_from_params(params: Mapping[str, Any]) -> Expecter:

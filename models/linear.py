@@ -32,7 +32,7 @@ class Linear:
 
     def margins(self, inputs: npt.NDArray[np.floating]) -> Floats:
         """What it adds on the link scale, shape (n_rows,)."""
-        return self.contributions(inputs).sum(axis=1)
+        return np.asarray(self.contributions(inputs).sum(axis=1))
 
     def contributions(self, inputs: npt.NDArray[np.floating]) -> Floats:
         """What each input adds, against the mean customer of the examples; shape (n_rows, n_inputs)."""
@@ -40,7 +40,8 @@ class Linear:
 
     def _standardised(self, inputs: npt.NDArray[np.floating]) -> Floats:
         away = (compressed(inputs) - self.mean) / self.deviation
-        return np.clip(np.nan_to_num(away), -FARTHEST, FARTHEST)
+        held: Floats = np.clip(np.nan_to_num(away), -FARTHEST, FARTHEST)
+        return held
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -61,7 +62,13 @@ def compressed(inputs: npt.NDArray[np.floating]) -> Floats:
 
 
 def fit_linear(
-    inputs: npt.NDArray[np.floating], target: Floats, base: Floats, weight: Floats, link: Link, ridge: float, usable: npt.NDArray[np.bool_]
+    inputs: npt.NDArray[np.floating],
+    target: Floats,
+    base: Floats,
+    weight: Floats,
+    link: Link,
+    ridge: float,
+    usable: npt.NDArray[np.bool_],
 ) -> Linear:
     """The weights that, added to `base` (margins), explain the target best; inputs not `usable` get none.
 

@@ -40,7 +40,12 @@ def answers(model: Model, table: Table, index: pd.Index | None = None) -> pd.Dat
         columns = {"churn_probability": model.predict(table)}
     elif isinstance(model, ClvModel):
         value = model.predict(table)
-        columns = {"predicted_order_days": value.order_days, "predicted_clv": value.spend, "low": value.low, "high": value.high}
+        columns = {
+            "predicted_order_days": value.order_days,
+            "predicted_clv": value.spend,
+            "low": value.low,
+            "high": value.high,
+        }
     else:
         columns = dict(zip(NAMES, model.predict(table).T, strict=True))
     return pd.DataFrame(columns, index=index).assign(horizon_days=model.card.horizon_days)

@@ -6,7 +6,6 @@ of her; every state has a row, leads and the merely reached included.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,17 +37,22 @@ for _i, (_stage, _status) in enumerate(STATES):
 
 def states(stage: npt.NDArray[np.generic], status: npt.NDArray[np.generic]) -> Ints:
     """The position in STATES of each (lifecycle_stage, activity_status), shape (n_rows,)."""
-    return _POSITION[stage.astype(np.int64), status.astype(np.int64)]
+    return np.asarray(_POSITION[stage.astype(np.int64), status.astype(np.int64)])
 
 
 def markov_matrix(state: Ints, next_state: Ints, weight: Floats) -> Floats:
-    """P(next state | state), shape (n_states, n_states), rows sum to 1; rare rows are drawn toward staying and the shop's mean."""
+    """P(next state | state), shape (n_states, n_states), rows sum to 1.
+
+    Rare rows are drawn toward staying and, as far as anything was seen at all, toward the shop's mean.
+    """
     n = len(STATES)
     counts = np.bincount(state * n + next_state, weights=weight, minlength=n * n).reshape(n, n)
-    marginal = (counts.sum(axis=0) + 1.0 / n) / (counts.sum() + 1.0)
-    prior = 0.5 * np.eye(n) + 0.5 * marginal
-    matrix_ = counts + PRIOR_ROWS * prior
-    return matrix_ / matrix_.sum(axis=1, keepdims=True)
+    seen = float(counts.sum())
+    marginal = (counts.sum(axis=0) + 1.0 / n) / (seen + 1.0)
+    moving = 0.5 * (seen + 1.0) / (seen + PRIOR_ROWS)
+    drawn = counts + PRIOR_ROWS * ((1.0 - moving) * np.eye(n) + moving * marginal)
+    rows: Floats = drawn / drawn.sum(axis=1, keepdims=True)
+    return rows
 
 
 @dataclass(frozen=True)
@@ -79,25 +83,23 @@ class TransitionModel:
         }
 
     @classmethod
-    def from_parts(cls, card: Card, expecter: Expecter, parts: dict[str, Any], forests: dict[str, Forest]) -> TransitionModel:
+    def from_parts(
+        cls, card: Card, expecter: Expecter, parts: dict[str, Any], forests: dict[str, Forest]
+    ) -> TransitionModel:
         """The model that `to_parts` took apart."""
         return cls(card, expecter, np.array(parts["markov"]), forests.get("states"), float(parts["weight"]))
 
 
-def softmax(margins: Floats) -> Floats:
+def softmax(margins: npt.NDArray[np.floating]) -> Floats:
     """Rows as probabilities."""
     shifted = np.exp(margins - margins.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+    rows: Floats = shifted / shifted.sum(axis=1, keepdims=True)
+    return rows
 
 
 def log_loss(probability: Floats, outcome: Ints) -> Floats:
     """−ln P(what happened), shape (n_rows,)."""
     return -np.log(np.maximum(probability[np.arange(len(outcome)), outcome], 1e-12))
-
-
-def state_names(positions: Sequence[int] | Ints) -> list[str]:
-    """Names of states, such as loyalty_at_risk."""
-    return [NAMES[int(i)] for i in positions]
 
 
 def observed_base(examples: Examples) -> tuple[Floats, Floats]:

@@ -8,6 +8,11 @@ from features.doctor import examine
 from features.ingest import to_log
 from features.lifecycle import Policy
 from features.table import build, instant
+from models.bundle import MODELS
+from training.backtest import backtest
+from training.dataset import assemble
+from training.fit import Fit
+from training.simulate import simulate
 
 NOW_US = instant("2030-01-01")
 
@@ -64,3 +69,38 @@ def seen(log_of, policy):
         return dict(zip(CATALOGUE, values[0].tolist(), strict=True))
 
     return row
+
+
+# ---------------------------------------------------------------- a small shop, fitted once
+
+
+@pytest.fixture(scope="session")
+def simulated():
+    """A simulated shop of 1,500 persons, 2023-01-01 to 2025-06-30, its truth beside it."""
+    return simulate(customers=1_500, seed=3)
+
+
+@pytest.fixture(scope="session")
+def shop_log(simulated):
+    """Its event log."""
+    raw = simulated.events.assign(row=range(1, len(simulated.events) + 1))
+    return to_log(examine(raw, NOW_US).good)
+
+
+@pytest.fixture(scope="session")
+def fit(shop_log):
+    """What is fitted as of 2025-03-01 for the 60 days after it; everything is computed when first asked for."""
+    return Fit(assemble(shop_log, "2025-03-01", 60), 60)
+
+
+@pytest.fixture(scope="session")
+def made(fit):
+    """The three models, by name, with XGBoost's own trees."""
+    return {name: fit.make(name) for name in MODELS}
+
+
+@pytest.fixture(scope="session")
+def tested(shop_log):
+    """The backtest that goes with them."""
+    now = instant("2025-03-01")
+    return backtest(shop_log.until(now), now, 60)

@@ -1,11 +1,11 @@
 """python -m training: fit, judge, register and promote models; predict from a file; simulate a shop.
 
-    python -m training fit --events FILE                    backtest, fit and register (the gate decides who serves)
-    python -m training backtest --events FILE               the ladder on held-out time; registers nothing
-    python -m training predict --events FILE --as-of DATE --horizon-days N --out FILE.csv
-    python -m training promote|rollback --model NAME        move the champion alias
-    python -m training simulate --customers N --seed S      a shop whose truth is known
-    python -m training demo                                 the whole loop on a real shop
+python -m training fit --events FILE                    backtest, fit and register (the gate decides who serves)
+python -m training backtest --events FILE               the ladder on held-out time; registers nothing
+python -m training predict --events FILE --as-of DATE --horizon-days N --out FILE.csv
+python -m training promote|rollback --model NAME        move the champion alias
+python -m training simulate --customers N --seed S      a shop whose truth is known
+python -m training demo                                 the whole loop on a real shop
 """
 
 from __future__ import annotations
@@ -16,62 +16,95 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import argparse  # noqa: E402
-import sys  # noqa: E402
-from pathlib import Path  # noqa: E402
+import argparse
+import sys
+from pathlib import Path
 
-from features.commands import add, add_events, check_day, now_us, run  # noqa: E402
-from features.errors import RitornoError  # noqa: E402
-from features.ingest import load_log  # noqa: E402
-from features.log import EventLog  # noqa: E402
-from features.readers import parse_mapping  # noqa: E402
-from features.store import open_store  # noqa: E402
-from training.shops import SHOPS, events_of  # noqa: E402
+from features.commands import add, add_events, check_day, now_us, run
+from features.errors import RitornoError
+from features.ingest import load_log
+from features.log import EventLog
+from features.readers import parse_mapping
+from features.store import open_store
+from training.shops import SHOPS, events_of
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _fit_options(add(commands, "fit", _fit, "backtest, fit and register; the gate decides who serves"))
+    _log_options(add(commands, "backtest", _backtest, "the ladder on held-out time; registers nothing"))
+    _predict_options(
+        add(commands, "predict", _predict, "fit on a file up to a day, predict everybody known by then; no registry")
+    )
+    promote = add(commands, "promote", _promote, "make a version champion")
+    _model_option(promote)
+    promote.add_argument("--version", help="version to promote (default: the challenger)")
+    _model_option(add(commands, "rollback", _rollback, "make the previous champion champion again"))
+    _simulate_options(
+        add(commands, "simulate", _simulate, "a shop whose truth is known: events, truth and a randomised campaign")
+    )
+    _demo_options(
+        add(commands, "demo", _demo, "the whole loop: events, features, models, a score over HTTP, the at-risk list")
+    )
+    return run(parser, arguments)
 
-    fit = add(commands, "fit", _fit, "backtest, fit and register; the gate decides who serves")
-    _add_log(fit)
-    fit.add_argument("--model", default="all", help="churn, transition, clv or all (default)")
-    fit.add_argument("--promote", choices=("auto", "never", "always"), default="auto", help="make the new models champion: if the gate passes them (auto, default), never or always")
 
-    test = add(commands, "backtest", _backtest, "the ladder on held-out time; registers nothing")
-    _add_log(test)
+def _fit_options(fit: argparse.ArgumentParser) -> None:
+    _log_options(fit)
+    _model_option(fit)
+    fit.add_argument(
+        "--promote", choices=("auto", "never", "always"), default="auto",
+        help="make the new models champion: if the gate passes them (auto, default), never or always",
+    )  # fmt: skip
 
-    predict = add(commands, "predict", _predict, "fit on a file up to a day and predict every customer known by then; no registry")
+
+def _log_options(parser: argparse.ArgumentParser) -> None:
+    shops = ", ".join(SHOPS)
+    parser.add_argument(
+        "--events", help=f"CSV, Parquet or Arrow; or {shops} for a shop to try (default: the event store)"
+    )
+    add_events(parser)
+    parser.add_argument(
+        "--store", type=Path, default=Path(os.environ.get("RITORNO_STORE", "var/store")),
+        help="event store to read without --events (default $RITORNO_STORE or %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--as-of", metavar="DATE", help="last day to look at (its end, UTC; default: the log's last)")
+    parser.add_argument(
+        "--horizon-days", type=_days, metavar="N", help="days ahead, 1 to 3650 (default: read off the shop's own gaps)"
+    )
+
+
+def _model_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="all", help="churn, transition, clv or all (default)")
+
+
+def _predict_options(predict: argparse.ArgumentParser) -> None:
     predict.add_argument("--events", required=True, help="CSV, Parquet or Arrow with at least customer_id, ts, amount")
     add_events(predict)
     predict.add_argument("--as-of", required=True, metavar="DATE", help="last day that may be looked at (its end, UTC)")
     predict.add_argument("--horizon-days", required=True, type=_days, metavar="N", help="days ahead, 1 to 3650")
     predict.add_argument("--out", required=True, type=Path, metavar="FILE.csv", help="CSV to write")
 
-    for name, command, text in (("promote", _promote, "make a version champion"), ("rollback", _rollback, "make the previous champion champion again")):
-        mover = add(commands, name, command, text)
-        mover.add_argument("--model", default="all", help="churn, transition, clv or all (default)")
-        if name == "promote":
-            mover.add_argument("--version", help="version to promote (default: the challenger)")
 
-    simulate = add(commands, "simulate", _simulate, "a shop whose truth is known: events, truth and a randomised campaign")
-    simulate.add_argument("--customers", type=int, default=10_000, help="persons, the merely reached included (default %(default)s)")
+def _simulate_options(simulate: argparse.ArgumentParser) -> None:
+    simulate.add_argument(
+        "--customers", type=int, default=10_000, help="persons, the merely reached included (default %(default)s)"
+    )
     simulate.add_argument("--seed", type=int, default=1, help="the same seed gives the same shop (default %(default)s)")
-    simulate.add_argument("--out", type=Path, default=Path("var/simulated"), help="folder to write (default %(default)s)")
+    simulate.add_argument(
+        "--out", type=Path, default=Path("var/simulated"), help="folder to write (default %(default)s)"
+    )
 
-    demo = add(commands, "demo", _demo, "the whole loop: events, features, models, a score over HTTP, the at-risk list")
+
+def _demo_options(demo: argparse.ArgumentParser) -> None:
     demo.add_argument("--shop", choices=list(SHOPS), default="cdnow", help="which shop (default %(default)s)")
-    demo.add_argument("--folder", type=Path, default=Path("var"), help="where to keep what it makes (default %(default)s)")
-    return run(parser, arguments)
-
-
-def _add_log(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--events", help=f"CSV, Parquet or Arrow; or {', '.join(SHOPS)} for a shop to try (default: the event store)")
-    add_events(parser)
-    parser.add_argument("--store", type=Path, default=Path(os.environ.get("RITORNO_STORE", "var/store")), help="event store to read without --events (default $RITORNO_STORE or %(default)s)")
-    parser.add_argument("--as-of", metavar="DATE", help="last day to look at (its end, UTC; default: the log's last)")
-    parser.add_argument("--horizon-days", type=_days, metavar="N", help="days ahead (default: read off the shop's own gaps)")
+    demo.add_argument(
+        "--folder", type=Path, default=Path("var"), help="where to keep what it makes (default %(default)s)"
+    )
 
 
 def _days(text: str) -> int:
@@ -126,22 +159,33 @@ def _predict(options: argparse.Namespace) -> None:
     try:
         frame.to_csv(options.out, index=False)
     except OSError as error:
-        raise RitornoError(f"--out: cannot write {options.out} ({error.strerror or error}). Choose a folder that exists and is writable.") from error
+        raise _unwritable(options.out, error) from error
     print(f"{len(frame):,} customers predicted over {options.horizon_days} days from {options.as_of}: {options.out}")
+
+
+def _unwritable(out: Path, error: OSError) -> RitornoError:
+    why = error.strerror or error
+    return RitornoError(f"--out: cannot write {out} ({why}). Choose a place that exists and is writable.")
 
 
 def _promote(options: argparse.Namespace) -> None:
     from training import registry
 
-    for name in registry.named(options.model):
-        number, before = registry.promote(name, options.version)
+    registry.connect()
+    chosen = {name: registry.candidate(name, options.version) for name in registry.named(options.model)}
+    for name, number in chosen.items():  # all are there: now move them
+        _, before = registry.promote(name, number)
         print(f"{name}: version {number} is champion" + (f"; version {before} is previous" if before else ""))
 
 
 def _rollback(options: argparse.Namespace) -> None:
     from training import registry
 
-    for name in registry.named(options.model):
+    registry.connect()
+    names = registry.named(options.model)
+    for name in names:
+        registry.before(name)  # raises before anything has moved
+    for name in names:
         number, current = registry.rollback(name)
         print(f"{name}: version {number} is champion again; version {current} stepped down")
 
@@ -153,7 +197,9 @@ def _simulate(options: argparse.Namespace) -> None:
         for path in write(simulate(options.customers, options.seed), options.out):
             print(f"written: {path}")
     except ValueError as error:
-        raise RitornoError(f"simulate: {error}") from error
+        raise RitornoError(str(error)) from error
+    except OSError as error:
+        raise _unwritable(options.out, error) from error
 
 
 def _demo(options: argparse.Namespace) -> None:

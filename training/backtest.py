@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from scipy.special import expit
 from features.events import DAY_US, day_of
 from features.log import EventLog
 from models.calibration import Calibration, fit_calibration, worth_it
-from models.examples import Examples
+from models.examples import Examples, matrix
 from models.expectation import Expectation, fit_expecter
 from models.rules import RULES, fit_rule
 from models.transition import TransitionModel, softmax
@@ -29,8 +29,10 @@ from training.evaluate import churn_measures, value_measures
 from training.fit import Fit
 
 Floats = npt.NDArray[np.float64]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 MOST_ORIGINS = 3
+WORTH_PROCESSES = 5_000  # customers; a process takes some ten seconds to import what it needs
 FAMILIES = ("bg_nbd", "pareto_nbd")
 OURS = "ritorno"
 WEIGHTS = (0.0, 0.5, 1.0)  # of the transition's trees; 0 is the Markov matrix itself
@@ -38,10 +40,10 @@ WEIGHTS = (0.0, 0.5, 1.0)  # of the transition's trees; 0 is the Markov matrix i
 
 @dataclass(frozen=True)
 class Fold:
-    """One origin: what came within the horizon, and each rung's forecast of it. Arrays have one entry a buyer (customer: her id).
+    """One origin: what came within the horizon, and each rung's forecast of it. Arrays have one entry a buyer.
 
-    forecasts: rung → what it expected. margin: the blend's purchase margin before calibration.
-    transition: per weight of the trees, −ln P(next state) of everybody known at the origin.
+    customer: her id. forecasts: rung → what it expected. margin: the blend's purchase margin before calibration.
+    transition: per weight of the trees, −ln P(next state) of everybody known at the origin; `known`: who they are.
     """
 
     origin: str
@@ -51,6 +53,7 @@ class Fold:
     spend: Floats
     forecasts: dict[str, Expectation]
     margin: Floats
+    known: npt.NDArray[np.str_]
     transition: dict[float, Floats]
 
     @property
@@ -88,7 +91,13 @@ class Backtest:
         rows = []
         for rung in self.folds[0].forecasts:
             expected = self.forecast(rung)
-            parts = zip(*(np.split(part, ends) for part in (expected.purchase_probability, expected.order_days, expected.spend)), strict=True)
+            parts = zip(
+                *(
+                    np.split(part, ends)
+                    for part in (expected.purchase_probability, expected.order_days, expected.spend)
+                ),
+                strict=True,
+            )
             each = [_measures(fold, *part) for fold, part in zip(self.folds, parts, strict=True)]
             rows.append({"rung": rung} | {name: float(np.mean([m[name] for m in each])) for name in each[0]})
         return rows
@@ -108,26 +117,32 @@ class Backtest:
         answer: Floats = expit(fitted.shift + fitted.scale * fold.margin)
         return answer
 
-    def joined(self, part: Callable[[Fold], Floats]) -> Floats:
+    def joined(self, part: Callable[[Fold], npt.NDArray[Scalar]]) -> npt.NDArray[Scalar]:
         """One array of every fold, end to end."""
         return np.concatenate([part(fold) for fold in self.folds])
 
 
-def backtest(log: EventLog, as_of: int, horizon_days: int, workers: int = 2, say: Callable[[str], None] = lambda _: None) -> Backtest:
-    """Fit and forecast at each origin (a process each, `workers` at a time)."""
+def backtest(
+    log: EventLog, as_of: int, horizon_days: int, workers: int = 2, say: Callable[[str], None] = lambda _: None
+) -> Backtest:
+    """Fit and forecast at each origin (in a large shop a process each, `workers` at a time)."""
     starts = origins(log, as_of, horizon_days)
-    results: Iterable[Fold | None] = Parallel(n_jobs=min(workers, max(len(starts), 1)), return_as="generator")(
+    jobs = min(workers, max(len(starts), 1)) if log.n_customers >= WORTH_PROCESSES else 1
+    results: Iterable[Fold | None] = Parallel(n_jobs=jobs, return_as="generator")(
         delayed(fold_at)(log.until(origin + horizon_days * DAY_US), origin, horizon_days) for origin in starts
     )
     folds = []
     for number, fold in enumerate(results, 1):
-        say(f"origin {number} of {len(starts)}: {day_of(starts[number - 1])}" + ("" if fold else " (nobody to forecast)"))
+        say(
+            f"origin {number} of {len(starts)}: {day_of(starts[number - 1])}"
+            + ("" if fold else " (nobody to forecast)")
+        )
         folds += [fold] if fold else []
     return Backtest(folds)
 
 
 def origins(log: EventLog, as_of: int, horizon_days: int) -> list[int]:
-    """Up to three past instants, half a horizon apart, the latest one horizon before as_of; with as much log before each."""
+    """Up to three past instants, half a horizon apart, the latest one horizon before as_of; each with log before it."""
     candidates = [as_of - int(horizon_days * (1 + i / 2)) * DAY_US for i in range(MOST_ORIGINS)]
     return [origin for origin in reversed(candidates) if (origin - log.first_ts) // DAY_US >= 1.5 * horizon_days]
 
@@ -149,6 +164,7 @@ def fold_at(log: EventLog, origin: int, horizon_days: int) -> Fold | None:
         order_days=truth.order_days[buyers], spend=truth.spend[buyers],
         forecasts={**_baselines(dataset, fit, horizon_days), OURS: ours},
         margin=churn.purchase.margins(*churn.questions(table)),
+        known=np.array(dataset.today.customer_ids),
         transition=_transition_losses(transition, truth),
     )  # fmt: skip
 
@@ -160,7 +176,7 @@ def _measures(fold: Fold, purchase_probability: Floats, order_days: Floats, spen
 
 
 def _baselines(dataset: Dataset, fit: Fit, horizon_days: int) -> dict[str, Expectation]:
-    """The rungs below ours. """
+    """The rungs below ours."""
     table = fit.today.table
     rules = {name: fit_rule(name, fit.buyers).expect(table, horizon_days) for name in RULES}
     families = {name: fit_expecter(dataset.today, name).expect(table, horizon_days) for name in FAMILIES}
@@ -169,5 +185,8 @@ def _baselines(dataset: Dataset, fit: Fit, horizon_days: int) -> dict[str, Expec
 
 def _transition_losses(model: TransitionModel, truth: Examples) -> dict[float, Floats]:
     base = np.log(model.markov[truth.state])
-    trees = model.forest.margins(truth.inputs) if model.forest is not None else np.zeros(base.shape)
+    trees = np.zeros(base.shape)
+    if model.forest is not None:
+        inputs = matrix(truth.table, model.expecter.expect(truth.table, model.card.horizon_days))
+        trees = model.forest.margins(inputs).astype(np.float64)
     return {weight: transition_losses(softmax(base + weight * trees), truth.next_state) for weight in WEIGHTS}

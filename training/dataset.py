@@ -47,7 +47,7 @@ class Dataset:
 
 
 def plan(log: EventLog, as_of: int, horizon_days: int) -> Plan:
-    """Windows of the horizon asked for, if the log is long enough to hold nearly two of them; else of a third of the log."""
+    """Windows of the horizon asked for, if the log is long enough to hold nearly two; else of a third of the log."""
     span = (as_of - log.first_ts) // DAY_US
     horizon = horizon_days if span >= 1.9 * horizon_days else max(span // 3, 1)
     warm_up = span // 4
@@ -61,7 +61,7 @@ def plan(log: EventLog, as_of: int, horizon_days: int) -> Plan:
 
 
 def assemble(log: EventLog, as_of: int | str, horizon_days: int | None = None) -> Dataset:
-    """The dataset as of a day (its end) or instant, from events up to it alone. horizon_days: default, the shop's own."""
+    """The dataset as of a day (its end) or instant, from events up to it alone; horizon_days: else the shop's own."""
     now = instant(as_of)
     known = log.until(now)
     policy = shop_policy(known, now, horizon_days)

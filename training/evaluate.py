@@ -27,7 +27,9 @@ def churn_measures(churned: Floats, probability: Floats) -> dict[str, float]:
     }
 
 
-def value_measures(order_days: Floats, spend: Floats, expected_days: Floats, expected_spend: Floats) -> dict[str, float]:
+def value_measures(
+    order_days: Floats, spend: Floats, expected_days: Floats, expected_spend: Floats
+) -> dict[str, float]:
     """Error and bias of order days, ranking (normalised Gini) and bias of spend. Shapes (n_rows,)."""
     return {
         "orders_rmse": float(np.sqrt(np.mean((expected_days - order_days) ** 2))) if len(order_days) else float("nan"),
@@ -86,6 +88,19 @@ def expected_calibration_error(outcome: Floats, probability: Floats) -> float:
     return sum(b.rows * abs(b.predicted - b.seen) for b in parts) / len(outcome) if parts else float("nan")
 
 
+def calibration_error_by_chance(probability: Floats, seed: int = 0) -> float:
+    """The calibration error that even true probabilities exceed in one of twenty samples of this size."""
+    if not len(probability):
+        return 0.0
+    rng = np.random.default_rng(seed)
+    ranked = np.sort(probability)
+    starts = np.unique(np.linspace(0, len(ranked), BINS + 1)[:-1].astype(np.int64))
+    draws = [
+        np.abs(np.add.reduceat((rng.random(len(ranked)) < ranked) - ranked, starts)).sum() for _ in range(BOOTSTRAPS)
+    ]
+    return float(np.quantile(draws, 0.95) / len(ranked))
+
+
 @dataclass(frozen=True)
 class Difference:
     """Mean of ours − theirs with its 95 % interval; below 0, ours is better."""
@@ -106,6 +121,23 @@ def compare_losses(ours: Floats, theirs: Floats, customer: npt.NDArray[np.generi
     _, group = np.unique(customer, return_inverse=True)
     total, size = np.bincount(group, difference), np.bincount(group)
     return bootstrap(lambda draw: total[draw].sum() / size[draw].sum(), len(total), seed)
+
+
+def compare_ginis(
+    outcome: Floats, ours: Floats, theirs: Floats, customer: npt.NDArray[np.generic], seed: int = 0
+) -> Difference:
+    """Paired bootstrap over customers of normalised Gini, theirs − ours; rows of one customer are drawn together."""
+    _, group, size = np.unique(customer, return_inverse=True, return_counts=True)
+    rows, first = np.argsort(group, kind="stable"), np.concatenate([[0], np.cumsum(size)])
+
+    def difference(draw: npt.NDArray[np.int64]) -> float:
+        sizes = size[draw]
+        within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        drawn = rows[np.repeat(first[draw], sizes) + within]
+        best = _gini(outcome[drawn], outcome[drawn])
+        return (_gini(outcome[drawn], theirs[drawn]) - _gini(outcome[drawn], ours[drawn])) / best if best > 0 else 0.0
+
+    return bootstrap(difference, len(size), seed)
 
 
 def bootstrap(statistic: Callable[[npt.NDArray[np.int64]], float], n: int, seed: int = 0) -> Difference:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import xgboost as xgb
 
 from features.events import day_of
 from models.boosting import Growth, grow
@@ -40,7 +41,7 @@ class Made(Generic[M]):
     """A fitted model, XGBoost's own object for each of its forests, and inputs like those it will see."""
 
     model: M
-    boosters: dict[str, Any]
+    boosters: dict[str, xgb.Booster | None]
     inputs: npt.NDArray[np.float32]
 
 
@@ -82,7 +83,8 @@ class Fit:
     def churn(self) -> Made[ChurnModel]:
         """The churn model for today's customers."""
         purchase = self._blend(PURCHASE, leftover(PURCHASE, self.windows))
-        model = ChurnModel(self.card("churn"), self.dataset.expecter, self.stretch, purchase.blend)
+        card = _learnt(self.card("churn"), purchase.booster)
+        model = ChurnModel(card, self.dataset.expecter, self.stretch, purchase.blend)
         return Made(model, {"purchase": purchase.booster}, self.inputs_today)
 
     def clv(self) -> Made[ClvModel]:
@@ -96,8 +98,8 @@ class Fit:
         )
         level = leftover(SPEND, self.windows) + SPEND.shift_to(margin, float(asked.spend.sum()))
         model = ClvModel(
-            self.card("clv"), self.dataset.expecter, self.stretch, days.blend, spend.blend, level,
-            fit_interval(np.empty(0), np.empty(0)),
+            _learnt(self.card("clv"), days.booster), self.dataset.expecter, self.stretch, days.blend, spend.blend,
+            level, fit_interval(np.empty(0), np.empty(0)),
         )  # fmt: skip
         model = replace(model, interval=self._interval(model))
         return Made(model, {"order_days": days.booster, "spend": spend.booster}, self.inputs_today)
@@ -115,7 +117,7 @@ class Fit:
             examples.table.customer, examples.weight,
             {"objective": "multi:softprob", "num_class": len(STATES)}, TRANSITION_GROWTH,
         )  # fmt: skip
-        model = TransitionModel(card, self.dataset.expecter, markov, from_booster(booster), 1.0)
+        model = TransitionModel(_learnt(card, booster), self.dataset.expecter, markov, from_booster(booster), 1.0)
         return Made(model, {"states": booster}, examples.inputs)
 
     def make(self, name: str) -> AnyMade:
@@ -133,19 +135,20 @@ class Fit:
         return matrix(table, self.dataset.expecter.expect(table, self.dataset.plan.horizon_days))
 
     def card(self, model: str) -> Card:
-        """The card, as far as the fit itself can fill it in."""
+        """The card, as far as the fit itself can fill it in, of a model that has learnt nothing yet."""
         dataset = self.dataset
         log, layout = dataset.today.log, dataset.plan
         return Card(
             model=model, horizon_days=self.horizon_days, features=tuple(dataset.today.names),
             fingerprint=dataset.today.fingerprint, policy=dataset.policy, as_of=str(day_of(layout.as_of)),
             data_from=str(day_of(log.first_ts)), customers=len(dataset.today), currency=log.currency,
-            basis="ml" if len(self.buyers) else "btyd" if isinstance(dataset.expecter, Btyd) else "rule",
+            basis="btyd" if isinstance(dataset.expecter, Btyd) else "rule",
             trained={
                 "horizon_days": layout.horizon_days, "rows": len(dataset.examples),
                 "cutoffs": [str(day_of(t)) for t in layout.cutoffs], "events": log.n_events,
             },
-            libraries={name: version(name) for name in ("numpy", "scipy", "numba")},
+            libraries={"ritorno": version("ritorno"), "xgboost": xgb.__version__}
+            | {name: version(name) for name in ("numpy", "scipy", "numba")},
         )  # fmt: skip
 
     def _interval(self, model: ClvModel) -> Interval:
@@ -155,6 +158,10 @@ class Fit:
         total = float(forecast.sum())
         scale = float(learnt.spend.sum()) / total if total > 0 else 1.0
         return fit_interval(forecast * scale, learnt.spend)
+
+
+def _learnt(card: Card, booster: xgb.Booster | None) -> Card:
+    return card if booster is None else replace(card, basis="ml")
 
 
 def _at_its_own_total(part: Examples, start: Expecter) -> Expectation:

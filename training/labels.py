@@ -35,13 +35,20 @@ class Labels:
 
 
 def label(log: EventLog, table: Table, policy: Policy) -> Labels:
-    """The labels of the table's rows over policy.horizon_days. The log must reach that far after each as_of."""
+    """The labels of the table's rows over policy.horizon_days. The log must reach that far after each as_of.
+
+    It may know customers whom the table's own log, cut at as_of, does not know yet.
+    """
     later = build(log, [int(t) + policy.horizon_days * DAY_US for t in table.as_ofs], policy, LABELS)
-    at = np.searchsorted(_keys(later), _keys(table))  # who was known at as_of is known later
+    at = np.searchsorted(_keys(later, log), _keys(table, log))  # who was known at as_of is known later
     days, spend, stage, status = (later.values[at, i] for i in range(len(LABELS)))
     return Labels(days, spend, stage.astype(np.int64), status.astype(np.int64))
 
 
-def _keys(table: Table) -> npt.NDArray[np.int64]:
-    """One ascending number per row: tables are ordered by customer, then as_of."""
-    return table.customer * len(table.as_ofs) + table.as_of
+def _keys(table: Table, log: EventLog) -> npt.NDArray[np.int64]:
+    """One ascending number per row: tables are ordered by customer (here: her position in `log`), then as_of."""
+    position = table.customer
+    if table.log is not log:
+        positions = {name: i for i, name in enumerate(log.ids)}
+        position = np.array([positions[name] for name in table.log.ids], np.int64)[position]
+    return position * len(table.as_ofs) + table.as_of

@@ -17,7 +17,13 @@ def calibration(bins: Sequence[Mapping[str, Any]]) -> Figure:
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.8")
     axes.plot([b["predicted"] for b in bins], [b["seen"] for b in bins], marker="o")
-    axes.set(xlabel="churn probability we said", ylabel="share that did leave", title="Calibration, on held-out time", xlim=(0, 1), ylim=(0, 1))
+    axes.set(
+        xlabel="churn probability we said",
+        ylabel="share that did leave",
+        title="Calibration, on held-out time",
+        xlim=(0, 1),
+        ylim=(0, 1),
+    )
     return figure
 
 
@@ -28,9 +34,13 @@ def lift(test: Backtest) -> Figure:
     churned = test.joined(lambda f: f.churned)
     share = np.arange(1, len(churned) + 1) / len(churned)
     for rung in test.folds[0].forecasts:
-        found = np.cumsum(churned[np.argsort(test.forecast(rung).purchase_probability, kind="stable")]) / max(churned.sum(), 1)
+        found = np.cumsum(churned[np.argsort(test.forecast(rung).purchase_probability, kind="stable")]) / max(
+            churned.sum(), 1
+        )
         axes.plot(share, found, label=rung, linewidth=2.5 if rung == OURS else 1)
     axes.plot([0, 1], [0, 1], color="0.8")
-    axes.set(xlabel="riskiest share of customers", ylabel="share of the leavers among them", title="Lift, on held-out time")
+    axes.set(
+        xlabel="riskiest share of customers", ylabel="share of the leavers among them", title="Lift, on held-out time"
+    )
     axes.legend()
     return figure

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,11 @@ from training.fit import AnyMade
 logger = logging.getLogger(__name__)
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+MANNERS = {
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # a bar for each of ten small files hides what matters
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # by default a server that is not there is asked for minutes
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
 REQUIREMENTS = ("numba", "numpy", "pandas", "pyarrow", "scipy", "tqdm")
 
 
@@ -41,15 +47,26 @@ class RegistryError(RitornoError):
 
 @contextmanager
 def run(name: str) -> Iterator[str]:
-    """An MLflow run (the one `mlflow run` started, if it did); gives its id. Raises RegistryError if MLflow cannot be reached."""
-    for chatty in ("mlflow", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
+    """An MLflow run (the one `mlflow run` started, if it did); gives its id. Raises RegistryError."""
+    connect()
     try:
         active = mlflow.start_run(run_name=name)
-    except (MlflowException, OSError) as error:
+    except MlflowException as error:
         raise RegistryError(_unreachable(error)) from error
     with active:
         yield active.info.run_id
+
+
+def connect() -> None:
+    """Make MLflow quiet and quick to give up, and see that it answers. Raises RegistryError."""
+    for name, value in MANNERS.items():
+        os.environ.setdefault(name, value)
+    for chatty in ("mlflow", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    try:
+        _client().search_registered_models(max_results=1)
+    except Exception as error:  # a missing driver, a damaged database: each speaks in its own words
+        raise RegistryError(_unreachable(error)) from error
 
 
 def log_metrics(prefix: str, measures: Mapping[str, float]) -> None:
@@ -99,24 +116,46 @@ def write_model(made: AnyMade, folder: Path) -> None:
         if booster is not None:
             booster.save_model(folder / f"booster_{name}.ubj")
             answers[f"{name}_inputs"], answers[f"{name}_margins"] = inputs, _margins(booster, inputs)
-    np.savez(folder / "check.npz", **answers)
+    np.savez(folder / "check.npz", allow_pickle=False, **answers)
     load(folder)  # refuses what serving would refuse
 
 
 def promote(name: str, number: str | None = None) -> tuple[str, str | None]:
     """Make a version (default: the challenger) champion; gives its number and the one it replaces, now `previous`."""
-    number = number or alias_version(name, CHALLENGER)
-    if number is None:
-        raise RegistryError(f"promote: found no challenger of '{name}', expected one. Fit a model first: python -m training fit")
+    number = candidate(name, number)
     return number, _make_champion(name, number)
+
+
+def candidate(name: str, number: str | None = None) -> str:
+    """The version that `promote` would make champion. Raises RegistryError if there is none."""
+    found = number or alias_version(name, CHALLENGER)
+    if found is None:
+        raise RegistryError(
+            f"promote: found no challenger of '{name}', expected one. Fit a model first: python -m training fit"
+        )
+    try:
+        return str(_client().get_model_version(name, found).version)
+    except MlflowException as error:
+        raise RegistryError(
+            f"promote: found no version {found} of '{name}' ({error.message}). Name one that MLflow lists."
+        ) from error
 
 
 def rollback(name: str) -> tuple[str, str]:
     """Make the previous champion champion again; gives its number and the one that steps down."""
+    number, current = before(name)
+    _make_champion(name, number)
+    return number, current
+
+
+def before(name: str) -> tuple[str, str]:
+    """The versions of the previous champion and of the champion. Raises RegistryError unless there are both."""
     number, current = alias_version(name, PREVIOUS), alias_version(name, CHAMPION)
     if number is None or current is None:
-        raise RegistryError(f"rollback: found no previous champion of '{name}', expected one. Nothing was changed.")
-    _make_champion(name, number)
+        raise RegistryError(
+            f"rollback: found no previous champion of '{name}', expected one. Nothing was changed; "
+            "choose a version yourself: python -m training promote --version"
+        )
     return number, current
 
 
@@ -160,10 +199,6 @@ def tracking_uri() -> str:
 
 def _make_champion(name: str, number: str) -> str | None:
     client, current = _client(), alias_version(name, CHAMPION)
-    try:
-        client.get_model_version(name, number)
-    except MlflowException as error:
-        raise RegistryError(f"promote: found no version {number} of '{name}' ({error.message}). Name one that MLflow lists.") from error
     if current == number:
         return None
     if current is not None:
@@ -188,8 +223,12 @@ def _signature(model: Model) -> ModelSignature:
     inputs = Schema([ColSpec("double", name) for name in model.card.features])
     empty = Table.of_values(list(model.card.features), np.zeros((1, len(model.card.features))))
     columns = models.pyfunc.answers(model, empty, pd.RangeIndex(1)).dtypes.items()
-    return ModelSignature(inputs, Schema([ColSpec("long" if dtype.kind == "i" else "double", str(name)) for name, dtype in columns]))
+    return ModelSignature(
+        inputs, Schema([ColSpec("long" if dtype.kind == "i" else "double", str(name)) for name, dtype in columns])
+    )
 
 
 def _unreachable(error: Exception) -> str:
-    return f"mlflow: {tracking_uri()} cannot be used ({str(error)[:200]}), expected a tracking server or database. Check MLFLOW_TRACKING_URI."
+    why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    where = f"mlflow: {tracking_uri()} cannot be used ({why})"
+    return f"{where}, expected a tracking server or database that answers. Check MLFLOW_TRACKING_URI."

@@ -13,8 +13,8 @@ from features.errors import EventsError
 from features.events import day_of
 from features.log import EventLog
 from features.table import AsOf, instant
+from models.bundle import Model
 from models.calibration import Calibration
-from models.card import Card
 from models.churn import ChurnModel
 from models.clv import ClvModel
 from models.transition import TransitionModel
@@ -55,12 +55,12 @@ def train(
 ) -> Training:
     """Backtest, fit, judge, register and, where the gate (or `promote`) says so, make champion. Raises RitornoError."""
     now = instant(as_of if as_of is not None else log.data_through)
-    dataset = checked(assemble(log, now, horizon_days), now)
+    dataset = checked(assemble(log, now, horizon_days), log)
     horizon = horizon_days or dataset.policy.horizon_days
-    say(f"{len(dataset.today):,} customers as of {day_of(now)}, horizon {horizon} days; learning from {len(dataset.examples):,} "
-        f"rows at {len(dataset.plan.cutoffs)} earlier cut-offs")  # fmt: skip
-    test = backtest(log.until(now), now, dataset.plan.horizon_days, say=say)
+    say(f"{len(dataset.today):,} customers as of {day_of(now)}, horizon {horizon} days")
+    say(f"learning from {len(dataset.examples):,} rows at {len(dataset.plan.cutoffs)} earlier cut-offs")
     with registry.run("ritorno fit") as run_id:
+        test = backtest(log.until(now), now, dataset.plan.horizon_days, say=say)
         log_run(dataset, test, horizon)
         fit = Fit(dataset, horizon)
         done = []
@@ -77,26 +77,32 @@ def predict(log: EventLog, as_of: AsOf, horizon_days: int) -> pd.DataFrame:
     From events up to the end of as_of alone; the registry is not touched. Null for those without a kept order.
     """
     now = instant(as_of)
-    dataset = checked(assemble(log, now, horizon_days), now)
+    dataset = checked(assemble(log, now, horizon_days), log)
     fit = Fit(dataset, horizon_days)
     churn, value = fit.churn().model.predict(dataset.today), fit.clv().model.predict(dataset.today)
     return pd.DataFrame(
         {
             "customer_id": dataset.today.customer_ids,
             "p_churn": churn,
-            "expected_transactions": value.order_days,
+            "expected_transactions": np.maximum(value.order_days, 1 - churn),  # never less than the chance of one
             "expected_spend": value.spend,
         }
     )
 
 
-def checked(dataset: Dataset, now: int) -> Dataset:
-    """The dataset, if there is anybody in it. Raises EventsError."""
-    log = dataset.today.log
+def checked(dataset: Dataset, log: EventLog) -> Dataset:
+    """The dataset made of a log, if there is anybody in it. Raises EventsError."""
+    until = day_of(dataset.plan.as_of)
     if not len(dataset.today):
-        raise EventsError(f"events: found none up to {day_of(now)}, expected at least one (the log begins {day_of(log.first_ts)}). Choose a later --as-of.")
+        raise EventsError(
+            f"events: found none up to {until}, expected at least one: the log begins on {day_of(log.first_ts)}. "
+            "Choose a later --as-of."
+        )
     if not (dataset.today.column("orders") > 0).any():
-        raise EventsError(f"events: found no kept order up to {day_of(now)}, expected at least one. Load orders (event order_completed).")
+        raise EventsError(
+            f"events: found no kept order up to {until}, expected at least one. "
+            f"Load orders (event {dataset.policy.goal_event}), or choose a later --as-of."
+        )
     return dataset
 
 
@@ -108,20 +114,22 @@ def finished(made: AnyMade, test: Backtest) -> AnyMade:
     if isinstance(model, ChurnModel):
         comparable = model.card.horizon_days == model.card.trained["horizon_days"]
         calibration = test.calibration if comparable else Calibration()
-        chosen["calibration"] = asdict(calibration)
-        card = replace(card, choice=chosen, calibration=calibration_table(test))
-        return replace(made, model=replace(model, card=card, purchase=calibration.apply(model.purchase)))
+        card = replace(card, choice=chosen | {"calibration": asdict(calibration)}, calibration=calibration_table(test))
+        return _with_model(made, replace(model, card=card, purchase=calibration.apply(model.purchase)))
     if isinstance(model, TransitionModel):
-        chosen["weight"] = test.transition_weight
-        return replace(made, model=replace(model, card=replace(card, choice=chosen), weight=test.transition_weight))
-    return replace(made, model=replace(model, card=replace(card, choice=chosen)))
+        weight = test.transition_weight
+        return _with_model(made, replace(model, card=replace(card, choice=chosen | {"weight": weight}), weight=weight))
+    return _with_model(made, replace(model, card=replace(card, choice=chosen)))
 
 
 def calibration_table(test: Backtest) -> list[dict[str, Any]]:
     """Per tenth of the churn probabilities: rows, mean predicted, share that churned. Empty without folds."""
     if not test.folds:
         return []
-    return [asdict(b) for b in calibration_bins(test.joined(lambda f: f.churned), 1 - test.forecast(OURS).purchase_probability)]
+    return [
+        asdict(b)
+        for b in calibration_bins(test.joined(lambda f: f.churned), 1 - test.forecast(OURS).purchase_probability)
+    ]
 
 
 def log_run(dataset: Dataset, test: Backtest, horizon_days: int) -> None:
@@ -149,7 +157,7 @@ def log_run(dataset: Dataset, test: Backtest, horizon_days: int) -> None:
 def _register(made: AnyMade, test: Backtest, dataset: Dataset, promote: str) -> Registered:
     name = made.model.name
     verdict = judge(name, test, _replaced(made, dataset))
-    made = _with_card(made, replace(made.model.card, gate=verdict.to_dict()))
+    made = _with_model(made, replace(made.model, card=replace(made.model.card, gate=verdict.to_dict())))
     version = registry.register(made)
     registry.log_text(made.model.card.to_json(), f"cards/{name}.json")
     wanted = promote == "always" or (promote == "auto" and verdict.passed)
@@ -171,5 +179,5 @@ def _replaced(made: AnyMade, dataset: Dataset) -> float | None:
     return list_replaced(model, champion, dataset.today.rows(dataset.today.column("orders") > 0))
 
 
-def _with_card(made: AnyMade, card: Card) -> AnyMade:
-    return replace(made, model=replace(made.model, card=card))  # type: ignore[type-var]  # replace keeps each model's type
+def _with_model(made: AnyMade, model: Model) -> AnyMade:
+    return replace(made, model=model)  # type: ignore[arg-type]  # of the kind it was made as

@@ -1,0 +1,111 @@
+"""Which windows are learnt from, and that nothing after as_of is looked at."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from features.doctor import examine
+from features.events import DAY_US
+from features.ingest import to_log
+from features.table import instant
+from training.dataset import MOST_WINDOWS, assemble, plan
+
+NOW_US = instant("2030-01-01")
+
+
+@pytest.fixture
+def windows(log_of):
+    """`windows(days, horizon)`: days before as_of of each cut-off, and their horizon, in a log of so many days."""
+
+    def found(days, horizon_days):
+        log = log_of("ann 2024-01-01 order_completed 20")
+        as_of = log.first_ts + days * DAY_US
+        layout = plan(log, as_of, horizon_days)
+        return [(as_of - t) // DAY_US for t in layout.cutoffs], layout.horizon_days
+
+    return found
+
+
+def test_a_long_log_gives_windows_of_the_horizon_asked_for_half_a_horizon_apart(windows):
+    back, horizon = windows(365, 60)
+    assert horizon == 60
+    assert back == [270, 240, 210, 180, 150, 120, 90, 60]
+
+
+def test_a_very_long_log_is_not_learnt_from_for_ever(windows):
+    assert len(windows(5_000, 30)[0]) == MOST_WINDOWS
+
+
+def test_a_short_log_is_learnt_from_in_thirds(windows):
+    assert windows(90, 60) == ([66, 54, 42, 30], 30)
+
+
+@pytest.mark.parametrize("days", [0, 1, 2, 3, 10, 37, 114, 400])
+@pytest.mark.parametrize("horizon_days", [1, 30, 60, 3650])
+def test_every_window_is_over_by_as_of_and_begins_within_the_log(windows, days, horizon_days):
+    back, horizon = windows(days, horizon_days)
+    assert 1 <= horizon <= horizon_days
+    assert back == sorted(set(back), reverse=True)
+    assert all(horizon <= before <= days for before in back)
+
+
+def test_a_log_of_a_day_has_no_window(windows):
+    assert windows(0, 30) == ([], 1)
+
+
+def test_examples_are_the_windows_rows_and_what_became_of_them(fit):
+    dataset = fit.dataset
+    assert set(dataset.examples.table.as_ofs.tolist()) == set(dataset.plan.cutoffs)
+    assert len(dataset.buyers) < len(dataset.examples)  # leads are examples too
+    assert max(dataset.plan.cutoffs) + 60 * DAY_US == dataset.plan.as_of
+
+
+# ---------------------------------------------------------------- point in time
+
+
+def traces(dataset):
+    """Everything a fit sees, as bytes."""
+    examples = dataset.examples
+    arrays = (
+        dataset.today.values, dataset.today.customer, examples.table.values, examples.table.customer,
+        examples.order_days, examples.spend, examples.state, examples.next_state, examples.inputs,
+    )  # fmt: skip
+    ids = "|".join(dataset.today.customer_ids)
+    return [ids, str(dataset.expecter.params()), dataset.policy.version, *(a.tobytes() for a in arrays)]
+
+
+def log_of_rows(rows):
+    return to_log(examine(rows.assign(row=range(1, len(rows) + 1)), NOW_US).good)
+
+
+AS_OF = pd.Timestamp("2024-06-30")
+
+
+def past():
+    rng = np.random.default_rng(4)
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 181, 160), unit="D")
+    customers = [f"c{i:02d}" for i in rng.integers(0, 30, 160)]
+    return pd.DataFrame({"customer_id": customers, "ts": days, "amount": rng.integers(5, 90, 160).astype(float)})
+
+
+@st.composite
+def later_rows(draw):
+    size = draw(st.integers(0, 12))
+    one = st.tuples(
+        st.sampled_from(["c03", "c17", "c29", "aaa", "zzz"]), st.integers(1, 400), st.sampled_from([0.01, 50.0, 9e5]),
+        st.sampled_from(["order_completed", "order_refunded", "signed_up", "gift_wrapped"]),
+        st.sampled_from(["web", "kiosk"]),
+    )  # fmt: skip
+    rows = draw(st.lists(one, min_size=size, max_size=size))
+    frame = pd.DataFrame(rows, columns=["customer_id", "day", "amount", "event", "channel"])
+    return frame.assign(ts=AS_OF + pd.to_timedelta(frame.pop("day"), unit="D"))
+
+
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(later=later_rows())
+def test_nothing_after_as_of_changes_what_is_learnt(later):
+    known = past().assign(event="order_completed", channel="web")
+    expected = traces(assemble(log_of_rows(known), "2024-06-30", 30))
+    assert traces(assemble(log_of_rows(pd.concat([known, later], ignore_index=True)), "2024-06-30", 30)) == expected

@@ -1,0 +1,348 @@
+"""Backtest, measures, gate and registry; `python -m training fit|promote|rollback` against a real MLflow in SQLite."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from features.events import DAY_US
+from features.ingest import load_log
+from features.table import build, instant
+from models.expectation import Expectation
+from models.transition import NAMES
+from training import registry
+from training.__main__ import main
+from training.backtest import OURS, WEIGHTS, Backtest, Fold, origins
+from training.dataset import assemble
+from training.evaluate import (
+    calibration_bins,
+    calibration_error_by_chance,
+    churn_measures,
+    compare_losses,
+    normalised_gini,
+    value_measures,
+)
+from training.gate import judge, list_replaced
+from training.report import ladder
+from training.simulate import simulate
+
+RUNGS = ["time_rule", "own_rhythm_rule", "bg_nbd", "pareto_nbd", "ritorno"]
+MODEL_NAMES = ["churn", "transition", "clv"]
+
+
+# ---------------------------------------------------------------- the backtest
+
+
+def test_every_rung_is_on_the_ladder_with_measures_within_their_ranges(tested):
+    rows = tested.ladder()
+    assert [row["rung"] for row in rows] == RUNGS
+    for row in rows:
+        assert 0.5 < row["auc"] < 1
+        assert 0 < row["log_loss"] < 0.7
+        assert 0 < row["brier"] < 0.25
+        assert 0 <= row["ece"] < 0.2
+        assert 0 < row["spend_gini"] < 1
+        assert abs(row["orders_bias"]) < 0.5
+
+
+def test_origins_are_half_a_horizon_apart_and_the_last_is_over_by_as_of(tested, shop_log):
+    assert [fold.origin for fold in tested.folds] == ["2024-11-01", "2024-12-01", "2024-12-31"]
+    now = shop_log.first_ts + 100 * DAY_US
+    assert origins(shop_log, now, 60) == []  # too short to hold sixty days out
+    assert len(origins(shop_log, now, 30)) == 2
+
+
+def test_a_fold_holds_what_came_of_those_who_were_forecast(tested, shop_log):
+    fold = tested.folds[0]
+    for customer, days, spend in list(zip(fold.customer, fold.order_days, fold.spend, strict=True))[::150]:
+        position = shop_log.ids.find(customer)
+        mine = shop_log.slice(np.array([position]))
+        dataset = build(
+            mine, [fold_end(fold)], assembled_policy(shop_log, fold), ["order_days_last_horizon", "spend_last_horizon"]
+        )
+        assert dataset.values[0].tolist() == [days, spend]
+
+
+def fold_end(fold):
+    return instant(fold.origin) + fold.horizon_days * DAY_US
+
+
+def assembled_policy(log, fold):
+    return assemble(log, fold.origin, fold.horizon_days).policy
+
+
+def test_the_accuracy_table_has_a_line_a_rung(tested):
+    lines = ladder(tested).splitlines()
+    assert "2024-11-01" in lines[0]
+    assert [line.split()[0] for line in lines[2:]] == RUNGS
+    assert ladder(Backtest([])).startswith("No backtest")
+
+
+# ---------------------------------------------------------------- measures, by hand
+
+
+def test_measures_by_hand():
+    churned, said = np.array([1.0, 1, 0, 0]), np.array([0.9, 0.6, 0.6, 0.1])
+    measures = churn_measures(churned, said)
+    assert measures["auc"] == pytest.approx((1 + 1 + 0.5 + 1) / 4)
+    assert measures["log_loss"] == pytest.approx(-np.log([0.9, 0.6, 0.4, 0.9]).mean())
+    assert measures["bias"] == pytest.approx(0.05)
+    values = value_measures(np.array([1.0, 3]), np.array([10.0, 30]), np.array([2.0, 3]), np.array([20.0, 60]))
+    assert values["orders_rmse"] == pytest.approx(np.sqrt(0.5))
+    assert values["orders_bias"] == pytest.approx(0.25)
+    assert values["spend_bias"] == pytest.approx(1.0)
+
+
+def test_gini_is_one_for_the_true_order_zero_for_none_and_minus_one_for_the_reverse():
+    spend = np.array([0.0, 1, 2, 5])
+    assert normalised_gini(spend, spend) == pytest.approx(1)
+    assert normalised_gini(spend, np.zeros(4)) == pytest.approx(0)
+    assert normalised_gini(spend, -spend) == pytest.approx(-1)
+
+
+def test_where_nothing_varies_a_measure_is_unknown():
+    one_sided = churn_measures(np.ones(3), np.full(3, 0.9))
+    assert np.isnan(one_sided["auc"])
+    assert np.isnan(normalised_gini(np.zeros(3), np.arange(3.0)))
+    assert np.isnan(value_measures(np.zeros(2), np.zeros(2), np.ones(2), np.ones(2))["orders_bias"])
+
+
+def test_bins_are_equal_in_size_and_ascending():
+    bins = calibration_bins(np.array([0.0, 1, 0, 1]), np.array([0.4, 0.9, 0.1, 0.6]), bins=2)
+    assert [(b.rows, b.predicted, b.seen) for b in bins] == [(2, 0.25, 0.0), (2, 0.75, 1.0)]
+
+
+def test_a_difference_within_noise_is_a_tie():
+    rng = np.random.default_rng(0)
+    losses, who = rng.random(500), np.arange(500)
+    assert compare_losses(losses, losses + 0.1, who).verdict == "better"
+    assert compare_losses(losses, losses - 0.1, who).verdict == "worse"
+    assert compare_losses(losses, rng.permutation(losses), who).verdict == "tie"
+
+
+# ---------------------------------------------------------------- the gate
+
+
+def constructed(ours, rung, n=600, matrix=0.5, trees=0.5):
+    """A fold in which everybody buys with p = ½ or 1/10; each rung's forecast of it is given as a function of p."""
+    rng = np.random.default_rng(0)
+    p = np.where(np.arange(n) % 2, 0.5, 0.1)
+    days = (rng.random(n) < p).astype(float)
+
+    def forecast(of):
+        return Expectation(of(p), of(p), np.full(n, 20.0))
+
+    losses = {weight: np.full(n, matrix + weight * (trees - matrix)) + rng.normal(0, 0.01, n) for weight in WEIGHTS}
+    names = np.array([f"c{i}" for i in range(n)])
+    return Backtest(
+        [Fold("2024-01-01", 30, names, days, 20 * days, {"pareto_nbd": forecast(rung), OURS: forecast(ours)},
+              np.log(p / (1 - p)), names, losses)]
+    )  # fmt: skip
+
+
+def true(p):
+    return p
+
+
+def shuffled(p):
+    return np.roll(p, 1)  # each gets the other kind's
+
+
+@pytest.mark.parametrize("model", ["churn", "clv"])
+def test_the_gate_passes_a_better_model_and_stops_a_worse_one(model):
+    assert judge(model, constructed(ours=true, rung=shuffled)).passed
+    verdict = judge(model, constructed(ours=shuffled, rung=true))
+    assert not verdict.passed
+    assert f"NO  {model}: " in str(verdict)
+    assert "worse" in str(verdict)
+
+
+def test_the_gate_passes_a_model_as_good_as_the_rung_below():
+    assert judge("churn", constructed(ours=true, rung=true)).passed
+
+
+def test_the_gate_stops_a_model_that_is_not_calibrated():
+    verdict = judge("churn", constructed(ours=lambda p: p**4, rung=lambda p: 1 - p))
+    assert [check.name for check in verdict.checks if not check.passed] == ["calibration (ECE)"]
+
+
+def test_few_customers_are_allowed_the_calibration_error_that_chance_makes():
+    assert calibration_error_by_chance(np.full(10, 0.5)) == 0.5  # each bin holds one customer, who comes or does not
+    assert calibration_error_by_chance(np.full(10_000, 0.5)) < 0.02
+    assert calibration_error_by_chance(np.empty(0)) == 0
+    assert judge("churn", constructed(ours=true, rung=shuffled, n=20)).passed
+
+
+def test_transition_never_falls_behind_its_matrix():
+    assert constructed(true, true, matrix=0.5, trees=0.9).transition_weight == 0.0
+    assert judge("transition", constructed(true, true, matrix=0.5, trees=0.9)).passed
+    assert constructed(true, true, matrix=0.9, trees=0.5).transition_weight == 1.0
+
+
+def test_a_list_that_is_replaced_is_not_stable():
+    test = constructed(ours=true, rung=shuffled)
+    assert judge("churn", test, replaced=0.4).passed
+    assert not judge("churn", test, replaced=0.6).passed
+
+
+def test_without_held_out_time_the_gate_says_so():
+    verdict = judge("churn", Backtest([]))
+    assert verdict.passed
+    assert "the log is too short" in str(verdict)
+
+
+def test_the_same_model_replaces_nobody_and_a_short_list_does_not_tell(made, fit):
+    model, table = made["churn"].model, fit.today.table
+    assert list_replaced(model, model, table) == 0
+    assert list_replaced(model, model, table.rows(np.arange(100))) is None
+
+
+# ---------------------------------------------------------------- the registry
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """An empty folder to stand in, with an MLflow of its own."""
+    folder = tmp_path_factory.mktemp("registry")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def events(place):
+    simulate(customers=600, seed=5, start="2024-01-01", days=330).events.to_parquet(place / "events.parquet")
+    return place / "events.parquet"
+
+
+@pytest.fixture(scope="module")
+def fitted(events, place):
+    """What `fit` printed."""
+    done = subprocess.run(  # a process of its own, to see all of its output: MLflow's, too
+        [sys.executable, "-m", "training", "fit", "--events", events, "--horizon-days", "60", "--promote", "always"],
+        capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def twice(fitted, events):
+    """Versions after a second fit of the churn model, which is not promoted."""
+    assert main(["fit", "--events", str(events), "--horizon-days", "60", "--model", "churn", "--promote", "never"]) == 0
+
+
+def versions(name):
+    return {alias: registry.alias_version(name, alias) for alias in ("champion", "challenger", "previous")}
+
+
+def test_fit_registers_challengers_and_makes_them_champions(fitted):
+    for name in MODEL_NAMES:
+        assert versions(name) == {"champion": "1", "challenger": "1", "previous": None}
+        assert f"{name}: version 1 registered, champion" in fitted.stdout
+
+
+def test_fit_prints_the_ladder_and_the_gate_and_no_progress_bars(fitted):
+    assert all(rung in fitted.stdout for rung in RUNGS)
+    assert re.search(r"ok +churn: log-loss against \w+", fitted.stdout)
+    assert "Downloading artifacts" not in fitted.stdout + fitted.stderr
+    assert "Traceback" not in fitted.stderr
+
+
+def test_the_run_holds_parameters_metrics_plots_and_cards(fitted):
+    run = mlflow.get_run(re.search(r"MLflow run (\w+)", fitted.stdout)[1])
+    assert run.data.params["fit_horizon_days"] == "60"
+    assert 0.5 < run.data.metrics["ritorno_auc"] < 1
+    assert "fold0_pareto_nbd_log_loss" in run.data.metrics
+    files = {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
+    assert {"ladder.csv", "calibration.png", "lift.png", "cards"} <= files
+
+
+@pytest.mark.parametrize("name", MODEL_NAMES)
+def test_plain_mlflow_gives_the_models_own_answers(fitted, events, name):
+    log, _ = load_log(events, instant("2030-01-01"))
+    model = registry.champion(name)
+    table = build(log, ["2024-11-25"], model.card.policy)
+    said = mlflow.pyfunc.load_model(f"models:/{name}@champion").predict(table.frame())
+    ours = model.predict(table)
+    if name == "transition":
+        assert np.array_equal(said[list(NAMES)], ours)
+    else:
+        column = {"churn": "churn_probability", "clv": "predicted_clv"}[name]
+        assert np.array_equal(said[column], ours if name == "churn" else ours.spend, equal_nan=True)
+    assert (said["horizon_days"] == 60).all()
+
+
+def test_plain_mlflow_refuses_a_table_that_lacks_a_feature(fitted, events):
+    model = mlflow.pyfunc.load_model("models:/churn@champion")
+    with pytest.raises(mlflow.exceptions.MlflowException, match="silence_days"):
+        model.predict(pd.DataFrame({"orders": [1.0]}))
+
+
+def test_a_second_fit_is_the_next_version_and_waits_as_challenger(twice):
+    assert versions("churn") == {"champion": "1", "challenger": "2", "previous": None}
+
+
+def test_promote_and_rollback_move_the_champion(twice, capsys):
+    assert main(["promote", "--model", "churn"]) == 0
+    assert versions("churn") == {"champion": "2", "challenger": "2", "previous": "1"}
+    assert main(["rollback", "--model", "churn"]) == 0
+    assert versions("churn") == {"champion": "1", "challenger": "2", "previous": "2"}
+    assert main(["promote", "--model", "churn", "--version", "1"]) == 0  # it is already: nothing changes
+    assert versions("churn") == {"champion": "1", "challenger": "2", "previous": "2"}
+    assert "churn: version 1 is champion again" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["promote", "--model", "churn", "--version", "99"], r"found no version 99 of 'churn'"),
+        (["promote", "--model", "churn", "--version", "newest"], r"found no version newest of 'churn'"),
+        (["promote", "--model", "horoscope"], r"found 'horoscope', expected all or one of churn"),
+        (["rollback", "--model", "clv"], r"found no previous champion of 'clv'.*Nothing was changed"),
+        (["rollback"], r"found no previous champion of 'transition'.*Nothing was changed"),
+    ],
+)
+def test_what_cannot_be_moved_is_said_and_nothing_moves(twice, capsys, arguments, message):
+    before = [versions(name) for name in MODEL_NAMES]
+    assert main(arguments) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert [versions(name) for name in MODEL_NAMES] == before
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://127.0.0.1:9", "gopher://nowhere", "postgresql://nobody@127.0.0.1:9/none"], ids=str
+)
+@pytest.mark.parametrize("command", ["promote", "rollback"])
+def test_a_registry_that_does_not_answer_ends_in_a_sentence(place, capsys, monkeypatch, uri, command):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert main([command]) == 2
+    assert re.match(rf"mlflow: {uri} cannot be used .*Check MLFLOW_TRACKING_URI", capsys.readouterr().err)
+
+
+def test_fit_finds_out_that_the_registry_does_not_answer_before_it_works(events, capsys, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert main(["fit", "--events", str(events), "--horizon-days", "60"]) == 2
+    printed = capsys.readouterr()
+    assert "cannot be used" in printed.err
+    assert "origin" not in printed.out
+
+
+def test_a_champion_that_cannot_be_read_is_no_champion_to_compare_with(place, fitted, caplog):
+    stored = next(place.rglob("artifacts/transition/model.json"))
+    content = stored.read_text()
+    stored.write_text("{")
+    try:
+        assert registry.champion("transition") is None
+    finally:
+        stored.write_text(content)
+    assert "cannot be read" in caplog.text
