@@ -38,7 +38,12 @@ class Finding:
 
     def __str__(self) -> str:
         """The finding as one line."""
-        return f"{self.severity}: {self.code}: found {self.found}; expected {self.expected}. {self.todo}"
+        return f"{self.severity}: {self.code}: {self.sentence}"
+
+    @property
+    def sentence(self) -> str:
+        """Found, expected, what to do."""
+        return f"found {self.found}; expected {self.expected}. {self.todo}"
 
 
 @dataclass

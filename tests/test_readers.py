@@ -49,7 +49,7 @@ def test_the_delimiter_is_found(write, delimiter):
         ("capitals.CSV", CSV),
         ("tabs.tsv", CSV.replace(",", "\t")),
         ("text.txt", CSV),
-        ("packed.csv.gz", gzip.compress(CSV.encode())),
+        ("packed.csv.gz", gzip.compress(CSV.encode(), mtime=0)),
     ],
 )
 def test_a_csv_is_read_however_it_was_saved(write, name, content):
@@ -173,7 +173,7 @@ def test_files_of_a_folder_may_lack_optional_columns(tmp_path):
         ("events.parquet", CSV, "cannot be read .*expected parquet"),
         ("events.arrow", CSV, "cannot be read .*expected arrow"),
         ("events.csv.gz", CSV, r"cannot be read .*expected csv\.gz"),
-        ("cut.csv.gz", gzip.compress(CSV.encode() * 99)[:60], "cannot be read"),
+        ("cut.csv.gz", gzip.compress(CSV.encode() * 99, mtime=0)[:60], "cannot be read"),
         ("latin.csv", CSV.encode() + b"caf\xe9,2024-01-05,1\n", "cannot be read .*UTF-8"),
         ("latin_header.csv", b"caf\xe9," + CSV.encode(), "cannot be read .*UTF-8"),
         ("twice.csv", "customer_id,ts,ts,amount\nann,2024-01-05,2024-01-05,1\n", "two columns 'ts'"),
