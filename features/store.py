@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from features import durable
 from features.errors import StoreError
 from features.log import DTYPES, CustomerIds, EventLog
 
@@ -61,7 +62,7 @@ def write_store(log: EventLog, folder: str | Path) -> Path:
         building.mkdir()
         _write_columns(log, building)
         building.rename(generation)
-        _replace(root / "CURRENT", generation.name)
+        durable.replace(root / "CURRENT", generation.name)
     except OSError as error:
         raise StoreError(
             f"store: cannot write {root} ({error.strerror}). Choose a folder that is writable and has room."
@@ -100,8 +101,8 @@ def _write_columns(log: EventLog, folder: Path) -> None:
         "first_ts": log.first_ts, "last_ts": log.last_ts, "channels": log.channels, "events": log.events,
         "categories": log.categories,
     }  # fmt: skip
-    _write_durably(folder / "meta.json", json.dumps(meta, ensure_ascii=False).encode())
-    _sync_folder(folder)
+    durable.write(folder / "meta.json", json.dumps(meta, ensure_ascii=False).encode())
+    durable.sync(folder)
 
 
 def _meta(generation: Path) -> dict[str, Any]:
@@ -139,29 +140,6 @@ def _save(folder: Path, name: str, array: npt.NDArray[np.generic]) -> None:
         np.save(file, array)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _replace(path: Path, text: str) -> None:
-    """Point a small file at something new, in one step that survives a power cut."""
-    fresh = path.with_name(f".{path.name}-{os.getpid()}")
-    _write_durably(fresh, text.encode())
-    fresh.replace(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _current(root: Path) -> str:

@@ -8,11 +8,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from features import durable
 
 Versions = Mapping[str, Mapping[str, str]]
 
@@ -50,31 +51,15 @@ def refuse(root: Path, why: str | None) -> None:
         note.unlink(missing_ok=True)
     elif why != refusal(root):
         root.mkdir(parents=True, exist_ok=True)
-        _replace(note, why)
+        durable.replace(note, why)
 
 
 def flip(root: Path, bundle: Path) -> None:
     """Make a finished bundle the one in use, durably, and forget the oldest others."""
     for path in (*bundle.rglob("*"), bundle):
-        _sync(path)
-    _replace(root / "CURRENT", bundle.name)
+        durable.sync(path)
+    durable.replace(root / "CURRENT", bundle.name)
     _forget(root, bundle)
-
-
-def _replace(path: Path, text: str) -> None:
-    fresh = path.with_name(f".{path.name}-{os.getpid()}")
-    fresh.write_text(text)
-    _sync(fresh)
-    fresh.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _forget(root: Path, used: Path) -> None:

@@ -251,7 +251,7 @@ def test_a_load_killed_before_the_flip_leaves_the_old_log(load, tmp_path):
     killed = """
 import os, signal, sys
 import features.store, features.ingest
-features.store._replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+features.durable.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 features.ingest.ingest(sys.argv[1], sys.argv[2], int(sys.argv[3]))
 """
     arguments = [sys.executable, "-c", killed, tmp_path / "february.csv", tmp_path / "store", str(NOW_US)]
