@@ -2,6 +2,7 @@
 # make test    the tests          make serve      the service on the demo's models, port $(PORT)
 # make check   lint and types     make mlflow-ui  the runs and models in MLflow, port $(MLFLOW_PORT)
 # make lock    resolve the dependencies anew (needs uv)
+# make clean   remove the installation; your events and models in var/, mlruns/ and mlflow.db stay
 
 SHOP ?= cdnow
 PORT ?= 8000
@@ -65,4 +66,4 @@ lock:
 		--no-header --no-annotate --no-emit-index-url --quiet -o mlproject/requirements.txt
 
 clean:
-	rm -rf $(VENV) var mlruns mlflow.db
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

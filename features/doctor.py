@@ -84,8 +84,8 @@ def examine(raw: pd.DataFrame, now_us: int, max_bad_share: float = MAX_BAD_SHARE
     _report_zones(checkup, rows)
     if len(checkup.good):
         for report in (
-            _report_names, _report_currencies, _report_ids, _report_repeats, _report_refunds, _report_orders,
-            _report_values, _report_days,
+            _report_names, _report_currencies, _report_ids, _report_repeats, _report_refunds, _report_order_ids,
+            _report_orders, _report_values, _report_days,
         ):  # fmt: skip
             report(checkup, checkup.good)
     return checkup
@@ -174,6 +174,24 @@ def _report_refunds(checkup: Checkup, good: pd.DataFrame) -> None:
             "advice", "refunds_without_orders", rows,
             f"{rows:,} refunds whose order_id is missing or of no order in this file", "the order they refund",
             "Unless that order is in the store, they lower spend on their own day and undo no order.",
+        )  # fmt: skip
+
+
+def _report_order_ids(checkup: Checkup, good: pd.DataFrame) -> None:
+    orders = good[good["event"] == "order_completed"]
+    if "order_id" not in good or not orders["order_id"].notna().any():
+        return
+    known = orders.loc[orders["order_id"].notna(), ["customer_id", "order_id"]]
+    if split := int(known.duplicated().sum()):
+        checkup.add(
+            "warning", "order_in_several_rows", split,
+            f"{split:,} order_completed rows with an order_id that the same customer already had", "one row an order",
+            "Each counts as an order. If these are an order's lines, sum them into one row before loading.",
+        )  # fmt: skip
+    if shared := int(known.drop_duplicates()["order_id"].duplicated().sum()):
+        checkup.add(
+            "warning", "order_id_collision", shared, f"{shared:,} order_ids used by more than one customer",
+            "one customer an order_id", "They were kept apart; a refund undoes the order of its own customer only.",
         )  # fmt: skip
 
 

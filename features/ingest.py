@@ -45,6 +45,7 @@ def ingest(
         added = log.n_events - (old.n_events if old else 0)
         if added:
             write_store(log, store)
+            log = open_store(store)
         return Ingested(log, checkup, added, len(checkup.good) - added, quarantine)
 
 

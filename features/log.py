@@ -36,7 +36,8 @@ class EventLog:
     `columns[name]` has shape (n_events,); customer i owns offsets[i]:offsets[i+1]. Money is in minor units, refunds are
     negative; times are microseconds since 1970 (UTC). `link` is, for a refund, how many rows before it its order
     stands; 0 for everything else. Customers are sorted by the UTF-8 bytes of their id. `opened_ts` is the instant of
-    the shop's first event where this log holds only a part of the shop; see `first_ts`.
+    the shop's first event where this log holds only a part of the shop; see `first_ts`. `shop` is the store's own mark,
+    empty for a log that never lay in a store: models fitted on one store do not answer for another.
     """
 
     columns: Columns
@@ -48,6 +49,7 @@ class EventLog:
     categories: tuple[str, ...] = ()
     source: str = field(default="", compare=False)
     opened_ts: int | None = None
+    shop: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         """Make the arrays read-only: a log never changes, and Numba compiles anew for each mix of the two kinds."""
@@ -91,8 +93,8 @@ class EventLog:
         take = np.repeat(self.offsets[customers] - offsets[:-1], sizes) + np.arange(offsets[-1])
         columns = {name: np.ascontiguousarray(column[take]) for name, column in self.columns.items()}
         ids = CustomerIds.of([self.ids[int(c)] for c in customers])
-        words = (self.currency, self.channels, self.events, self.categories, self.source)
-        return EventLog(columns, offsets, ids, *words, opened_ts=self.first_ts if self.n_events else self.opened_ts)
+        opened = self.first_ts if self.n_events else self.opened_ts
+        return replace(self, columns=columns, offsets=offsets, ids=ids, opened_ts=opened)
 
     def until(self, instant_us: int) -> EventLog:
         """The log as it was at an instant: events up to and including it, of the customers known by then.

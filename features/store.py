@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +48,10 @@ def open_store(folder: str | Path) -> EventLog:
     offsets = _map(generation, "offsets", np.int64, customers + 1)
     words = {key: tuple(meta[key]) for key in ("channels", "events", "categories")}
     opened_ts = meta["first_ts"] if rows else None
-    return EventLog(columns, offsets, ids, meta["currency"], **words, source=str(generation), opened_ts=opened_ts)
+    shop = str(meta.get("shop", ""))
+    return EventLog(
+        columns, offsets, ids, meta["currency"], **words, source=str(generation), opened_ts=opened_ts, shop=shop
+    )
 
 
 def write_store(log: EventLog, folder: str | Path) -> Path:
@@ -60,7 +64,7 @@ def write_store(log: EventLog, folder: str | Path) -> Path:
         building = root / f".building-{os.getpid()}"
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir()
-        _write_columns(log, building)
+        _write_columns(log, building, _mark(root, before))
         building.rename(generation)
         durable.replace(root / "CURRENT", generation.name)
     except OSError as error:
@@ -90,7 +94,13 @@ def writing(folder: str | Path) -> Iterator[None]:
         yield
 
 
-def _write_columns(log: EventLog, folder: Path) -> None:
+def _mark(root: Path, current: str) -> str:
+    """The store's own mark, kept from load to load."""
+    known = str(_meta(root / current).get("shop", "")) if current else ""
+    return known or uuid.uuid4().hex[:12]
+
+
+def _write_columns(log: EventLog, folder: Path, shop: str) -> None:
     for name, dtype in DTYPES.items():
         _save(folder, name, np.asarray(log.columns[name], dtype))
     _save(folder, "offsets", log.offsets)
@@ -99,7 +109,7 @@ def _write_columns(log: EventLog, folder: Path) -> None:
     meta = {
         "format": FORMAT, "events_count": log.n_events, "customers_count": log.n_customers, "currency": log.currency,
         "first_ts": log.first_ts, "last_ts": log.last_ts, "channels": log.channels, "events": log.events,
-        "categories": log.categories,
+        "categories": log.categories, "shop": shop,
     }  # fmt: skip
     durable.write(folder / "meta.json", json.dumps(meta, ensure_ascii=False).encode())
     durable.sync(folder)

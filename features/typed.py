@@ -17,6 +17,7 @@ LARGEST_AMOUNT = 1e12  # in the currency's own unit: whatever lies above is no p
 LARGEST_NUMBER = 1e7  # of a quantity, a rating
 LARGEST_WHOLE_FLOAT = 2.0**53  # beyond it a float no longer tells neighbouring whole numbers apart
 EPOCH_DIGITS = r"\d{10}|\d{13}|\d{16}|[0-4]\d{18}"  # seconds, milli-, micro- (GA4) and nanoseconds since 1970
+WHOLE_DAY = r"\d{4}-\d\d-\d\d(?:[T ].*)?"
 
 Mask = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
@@ -114,7 +115,8 @@ def _stamps(raw: pd.Series) -> tuple[pd.Series, int, int]:
         return raw.dt.tz_convert("UTC").dt.tz_localize(None).astype("datetime64[us]"), known, 0
     text = _text(raw).str.strip()
     compact, epoch = _matches(text, r"\d{8}"), _matches(text, EPOCH_DIGITS)
-    stamps = pd.to_datetime(text.where(~compact & ~epoch), format="ISO8601", utc=True, errors="coerce")
+    whole = _matches(text, WHOLE_DAY)  # pandas would make 2024 into a first of January, and `today` into the clock
+    stamps = pd.to_datetime(text.where(whole), format="ISO8601", utc=True, errors="coerce")
     stamps = stamps.dt.tz_localize(None).astype("datetime64[us]")
     if compact.any():
         stamps[compact] = pd.to_datetime(text[compact], format="%Y%m%d", errors="coerce").astype("datetime64[us]")
@@ -155,7 +157,9 @@ def _money(raw: pd.DataFrame, typed: pd.DataFrame, reason: pd.Series) -> None:
     orders = (typed["event"] == "order_completed").fillna(False).to_numpy(bool)
     refunds = (typed["event"] == "order_refunded").fillna(False).to_numpy(bool)
     if "amount" in raw:
-        _reject(reason, orders & raw["amount"].isna().to_numpy(bool), "an order has no amount")
+        missing = raw["amount"].isna().to_numpy(bool)
+        _reject(reason, orders & missing, "an order has no amount")
+        _reject(reason, refunds & missing, "a refund has no amount")
     minor = typed["amount_minor"].to_numpy()
     _reject(reason, orders & (minor < 0), "an order has a negative amount; a refund is the event order_refunded")
     typed["amount_minor"] = np.where(refunds, -np.abs(minor), minor)

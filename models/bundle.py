@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from features.lifecycle import Policy
-from models.card import read_card
+from features.log import EventLog
+from models.card import Card, read_card
 from models.churn import ChurnModel
 from models.clv import ClvModel
 from models.errors import ModelError
@@ -106,7 +107,36 @@ def load_champions(folder: Path) -> Champions:
             f"bundle: {folder} holds no readable manifest.json ({error}). Publish again: python -m serving publish"
         ) from error
     models: dict[str, Any] = {name: load(folder / name) for name in MODELS}
+    _check_together([model.card for model in models.values()])
     return Champions(**models, versions=versions)
+
+
+def check_shop(card: Card, log: EventLog) -> None:
+    """Raises ModelError if the model was fitted on another shop's events than these."""
+    if (card.shop and log.shop and card.shop != log.shop) or (
+        card.currency and log.currency and log.currency != card.currency
+    ):
+        raise ModelError(
+            f"model {card.model}: found one of another shop (store {card.shop or 'unknown'}, {card.currency}), "
+            f"expected this one's (store {log.shop or 'unknown'}, {log.currency}). Fit models on this store: python -m "
+            "training fit --store DIR; and give each shop its own MLFLOW_TRACKING_URI."
+        )
+
+
+def _check_together(cards: Sequence[Card]) -> None:
+    """Raises ModelError unless the three speak of one shop, and churn and value of one horizon."""
+    shops = {card.shop for card in cards if card.shop} | {card.currency for card in cards if card.currency}
+    horizons = {card.model: card.horizon_days for card in cards if card.model != "transition"}
+    if len({card.currency for card in cards}) > 1 or len({card.shop for card in cards if card.shop}) > 1:
+        raise ModelError(
+            f"bundle: found models of different shops ({', '.join(sorted(shops))}), expected one shop's. "
+            "Fit all three on one store: python -m training fit --model all"
+        )
+    if len(set(horizons.values())) > 1:
+        raise ModelError(
+            f"bundle: found horizons {horizons} (days), expected one. Fit both for the same: python -m training fit "
+            "--model all --horizon-days N"
+        )
 
 
 def made_up_inputs(inputs: npt.NDArray[np.float32], rows: int = 256, seed: int = 0) -> npt.NDArray[np.float32]:

@@ -12,7 +12,7 @@ from features.errors import UnknownName
 from features.lifecycle import Policy
 from models.errors import ModelError
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Card:
     data_from: str
     customers: int
     currency: str
+    shop: str  # the mark of the store it was fitted on; empty if it was fitted on a file
     basis: str  # ml, btyd or rule: what the answers rest on
     trained: dict[str, Any] = field(default_factory=dict)  # cut-offs, rows, horizon of the examples
     choice: dict[str, Any] = field(default_factory=dict)  # what the backtest chose, and from what

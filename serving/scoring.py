@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from features.events import DAY_US, day_of
 from features.log import EventLog
-from models.bundle import Champions
+from models.bundle import Champions, check_shop
 from models.reasons import Language, Reason, reasons, sentence
 from serving.answers import Answers, answer
 from serving.errors import RequestError
@@ -39,7 +39,12 @@ class Scorer:
 
     @classmethod
     def of(cls, log: EventLog, champions: Champions, as_of: int | None = None) -> Scorer:
-        """Scores the whole shop once, for percentiles and lists. as_of: default, the end of the log's last day."""
+        """Scores the whole shop once, for percentiles and lists. as_of: default, the end of the log's last day.
+
+        Raises ModelError if a champion was fitted on another shop.
+        """
+        for model in (champions.churn, champions.transition, champions.clv):
+            check_shop(model.card, log)
         instant = end_of_day(log.last_ts if as_of is None else as_of)
         return cls(log, champions, instant, survey(champions, answer(champions, log, instant)))
 

@@ -273,3 +273,31 @@ def test_known_event_names_take_no_code_of_the_shops_own():
 def test_the_gravest_finding_comes_first():
     found = checkup(GOOD, GOOD, {**GOOD, "currency": "EUR"}, {**GOOD, "currency": "USD"})
     assert summary(found.findings).splitlines()[0].startswith("  error: currency_mix: found 2 currencies")
+
+
+def test_an_order_in_several_rows_is_pointed_out(raw_events):
+    checkup = examine(
+        raw_events("""
+            ann 2024-01-05 order_completed 10 order_id=A
+            ann 2024-01-05 order_completed 20 order_id=A
+            bob 2024-01-06 order_completed 30 order_id=A
+            bob 2024-01-07 order_completed 30
+            bob 2024-01-08 order_completed 30
+        """),
+        instant("2030-01-01"),
+    )
+    found = {finding.code: finding.rows for finding in checkup.findings}
+    assert (found["order_in_several_rows"], found["order_id_collision"]) == (1, 1)
+
+
+def test_a_refund_without_an_amount_is_set_aside(raw_events):
+    checkup = examine(
+        raw_events("ann 2024-01-05 order_completed 10\nann 2024-01-06 order_refunded"), instant("2030-01-01")
+    )
+    assert list(checkup.quarantine["reason"]) == ["a refund has no amount"]
+
+
+@pytest.mark.parametrize("ts", ["2024", "2024-03", "today", "now"])
+def test_half_a_date_is_no_date(raw_events, ts):
+    checkup = examine(raw_events(f"ann {ts} order_completed 10"), instant("2030-01-01"))
+    assert list(checkup.quarantine["reason"]) == ["ts is not a date like 2024-03-31 or 2024-03-31T18:05:00Z"]

@@ -10,7 +10,7 @@ import pytest
 from features.events import DAY_US
 from features.lifecycle import Stage
 from features.table import build
-from models.bundle import load, load_champions, save
+from models.bundle import check_shop, load, load_champions, save
 from models.errors import ModelError
 from models.transition import NAMES, STATES, markov_matrix
 from training.dataset import outcome
@@ -252,8 +252,8 @@ def test_features_that_this_version_does_not_have_are_refused(copied, made):
 
 def test_a_newer_format_is_refused(copied):
     folder = copied("churn")
-    altered_json(folder / "card.json", format=2)
-    with pytest.raises(ModelError, match="found format 2, expected 1"):
+    altered_json(folder / "card.json", format=99)
+    with pytest.raises(ModelError, match="found format 99, expected 2"):
         load(folder)
 
 
@@ -303,3 +303,12 @@ def test_states_are_named():
     assert len(set(NAMES)) == len(STATES) == 14
     assert NAMES[:3] == ("reach", "acquisition", "conversion_active")
     assert "loyalty_at_risk" in NAMES
+
+
+def test_a_model_of_another_shop_does_not_answer_for_this_one(made, shop_log):
+    card = made["churn"].model.card
+    check_shop(replace(card, shop="a", currency="EUR"), replace(shop_log, shop="a", currency="EUR"))
+    check_shop(replace(card, shop="", currency=""), replace(shop_log, shop="b", currency="USD"))
+    for shop, currency in (("b", "EUR"), ("a", "USD")):
+        with pytest.raises(ModelError, match="of another shop"):
+            check_shop(replace(card, shop="a", currency="EUR"), replace(shop_log, shop=shop, currency=currency))

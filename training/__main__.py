@@ -20,6 +20,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from features.commands import add, add_events, check_day, now_us, run
 from features.errors import RitornoError
 from features.ingest import load_log
@@ -108,10 +110,9 @@ def _demo_options(demo: argparse.ArgumentParser) -> None:
 
 
 def _days(text: str) -> int:
-    days = int(text)
-    if not 1 <= days <= 3650:
-        raise argparse.ArgumentTypeError(f"found {days}, expected 1 to 3650 days")
-    return days
+    if not text.isdigit() or not 1 <= int(text) <= 3650:
+        raise argparse.ArgumentTypeError(f"found '{text}', expected 1 to 3650 days")
+    return int(text)
 
 
 def _log(options: argparse.Namespace) -> EventLog:
@@ -155,7 +156,13 @@ def _predict(options: argparse.Namespace) -> None:
     log, checkup = load_log(options.events, now_us(), parse_mapping(options.map), options.max_bad)
     for finding in checkup.findings:
         print(f"  {finding}")
-    frame = predict(log, check_day(options.as_of), options.horizon_days)
+    as_of = check_day(options.as_of)
+    if (late := int((np.datetime64(as_of) - log.data_through).astype(int))) > 0:
+        print(
+            f"  warning: found events up to {log.data_through} only, {late:,} days before --as-of: whoever ordered "
+            "since is taken for silent. Load the newer events, or ask as of that day."
+        )
+    frame = predict(log, as_of, options.horizon_days)
     try:
         frame.to_csv(options.out, index=False)
     except OSError as error:

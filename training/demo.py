@@ -80,7 +80,7 @@ def demo(shop: str, folder: Path) -> None:
 
 def load(shop: str, place: Path, store: Path, say: Narrator) -> EventLog:
     """The shop's log, examined and in its store."""
-    say.begin(f"Take {(SHOPS[shop].__doc__ or shop).splitlines()[0]}")
+    say.begin(f"A shop: {(SHOPS[shop].__doc__ or shop).splitlines()[0]}")
     events = events_of(shop, place)
     say(f"events: {events}")
     say.begin("Let the data doctor examine it, and load it into the event store")

@@ -141,7 +141,7 @@ class Fit:
         return Card(
             model=model, horizon_days=self.horizon_days, features=tuple(dataset.today.names),
             fingerprint=dataset.today.fingerprint, policy=dataset.policy, as_of=str(day_of(layout.as_of)),
-            data_from=str(day_of(log.first_ts)), customers=len(dataset.today), currency=log.currency,
+            data_from=str(day_of(log.first_ts)), customers=len(dataset.today), currency=log.currency, shop=log.shop,
             basis="btyd" if isinstance(dataset.expecter, Btyd) else "rule",
             trained={
                 "horizon_days": layout.horizon_days, "rows": len(dataset.examples),

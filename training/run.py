@@ -66,9 +66,9 @@ def train(
         done = []
         for name in names:
             say(f"fitting {name}")
-            done.append(_register(finished(fit.make(name), test), test, dataset, promote))
+            done.append(_register(finished(fit.make(name), test), test, dataset))
             say(str(done[-1].verdict))
-    return Training(done, test, horizon, run_id)
+        return Training(_promoted(done, promote, say), test, horizon, run_id)
 
 
 def predict(log: EventLog, as_of: AsOf, horizon_days: int) -> pd.DataFrame:
@@ -154,16 +154,36 @@ def log_run(dataset: Dataset, test: Backtest, horizon_days: int) -> None:
         registry.log_figure(plots.lift(test), "lift.png")
 
 
-def _register(made: AnyMade, test: Backtest, dataset: Dataset, promote: str) -> Registered:
+def _register(made: AnyMade, test: Backtest, dataset: Dataset) -> Registered:
     name = made.model.name
     verdict = judge(name, test, _replaced(made, dataset))
     made = _with_model(made, replace(made.model, card=replace(made.model.card, gate=verdict.to_dict())))
     version = registry.register(made)
     registry.log_text(made.model.card.to_json(), f"cards/{name}.json")
-    wanted = promote == "always" or (promote == "auto" and verdict.passed)
+    return Registered(name, version, verdict, is_champion=False)
+
+
+def _promoted(done: list[Registered], promote: str, say: Say) -> list[Registered]:
+    """All of them made champion, or none: models fitted together answer together.
+
+    Where the gate refuses one, the champions stay; where there is none yet, the new ones serve until better ones pass.
+    """
+    refused = [model.name for model in done if not model.verdict.passed]
+    unserved = [model.name for model in done if registry.alias_version(model.name, registry.CHAMPION) is None]
+    wanted = promote == "always" or (promote == "auto" and (not refused or bool(unserved)))
+    if refused and promote == "auto":
+        say(
+            f"the gate did not pass {', '.join(refused)}; "
+            + (
+                f"there is no champion of {', '.join(unserved)} yet, so these serve until better ones pass"
+                if unserved
+                else "the champions stay. To overrule it: python -m training promote --model all"
+            )
+        )
     if wanted:
-        registry.promote(name, version)
-    return Registered(name, version, verdict, wanted)
+        for model in done:
+            registry.promote(model.name, model.version)
+    return [replace(model, is_champion=wanted) for model in done]
 
 
 def _replaced(made: AnyMade, dataset: Dataset) -> float | None:
@@ -174,7 +194,8 @@ def _replaced(made: AnyMade, dataset: Dataset) -> float | None:
     champion = registry.champion(model.name)
     if not isinstance(champion, ChurnModel | ClvModel) or champion.card.fingerprint != model.card.fingerprint:
         return None
-    if champion.card.horizon_days != model.card.horizon_days or champion.card.currency != model.card.currency:
+    ours, theirs = model.card, champion.card
+    if (ours.horizon_days, ours.currency, ours.shop) != (theirs.horizon_days, theirs.currency, theirs.shop):
         return None
     return list_replaced(model, champion, dataset.today.rows(dataset.today.column("orders") > 0))
 
