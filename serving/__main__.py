@@ -24,6 +24,8 @@ from serving.settings import AsOfMode, Settings, add_places, bundle_folder
 if TYPE_CHECKING:
     from serving.scoring import Scorer
 
+DAY_SECONDS = 86_400
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code."""
@@ -47,7 +49,7 @@ def _add_api(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default %(default)s: this machine only)"
     )
-    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default %(default)s)")
+    parser.add_argument("--port", type=_port, default=8000, help="port to listen on (default %(default)s)")
     parser.add_argument(
         "--i-know", action="store_true", help="listen on an address that others can reach, without keys"
     )
@@ -87,8 +89,28 @@ def _add_as_of(parser: argparse.ArgumentParser) -> None:
 
 def _add_poll(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--poll", type=float, default=2.0, metavar="SECONDS", help="how often to ask the registry (default %(default)s)"
+        "--poll",
+        type=_seconds,
+        default=2.0,
+        metavar="SECONDS",
+        help="how often to ask the registry (default %(default)s)",
     )
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"found {text}, expected a whole number from 1 to 65535, such as 8000.")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds <= DAY_SECONDS:  # false for nan too
+        raise argparse.ArgumentTypeError(f"found {text}, expected seconds above 0 and up to {DAY_SECONDS}, such as 2.")
+    return seconds
 
 
 def _api(options: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 <root>/CURRENT                              names the bundle in use; replaced in one step
 <root>/churn-3_transition-2_clv-2/          one bundle, as models.bundle reads it; never changed once named
-<root>/REFUSED                              why the registry's latest champions are not served; absent if they are
+<root>/REFUSED                              why the registry's latest champions are not served (yet); absent if they are
 """
 
 from __future__ import annotations
@@ -22,8 +22,16 @@ KEPT = 3
 
 def current(root: Path) -> Path | None:
     """The bundle in use; None before the first was published."""
-    pointer = root / "CURRENT"
-    return root / pointer.read_text().strip() if pointer.is_file() else None
+    name = pointer(root)
+    return root / name if name else None
+
+
+def pointer(root: Path) -> str:
+    """The name of the bundle or generation that a folder's CURRENT says is in use; empty if it says none."""
+    try:
+        return (root / "CURRENT").read_text(errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def versions(bundle: Path | None) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 from features.errors import RitornoError
 from features.store import open_store
@@ -19,14 +19,15 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 Seen = tuple[str, str, int]
+Besides = Callable[[], str | None]
 
 
 class Current:
     """Holds the scorer in use. A new bundle or store that cannot be loaded leaves the old one; `problems` says why."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Nothing is loaded yet."""
-        self.settings = settings
+    def __init__(self, settings: Settings, besides: Besides = lambda: None) -> None:
+        """Nothing is loaded yet. besides: what else is amiss, in words; None if nothing is."""
+        self.settings, self._besides = settings, besides
         self._scorer: Scorer | None = None
         self._seen: Seen | None = None
         self._problem: str | None = None
@@ -46,7 +47,7 @@ class Current:
     @property
     def problems(self) -> list[str]:
         """Why the newest champions or events are not the ones in use."""
-        found = [self._problem, bundles.refusal(self.settings.bundle), None if self._scorer else self._missing()]
+        found = [self._problem, bundles.refusal(self.settings.bundle), self._missing(), self._besides()]
         return list(dict.fromkeys(text for text in found if text))
 
     async def watch(self) -> None:
@@ -65,19 +66,20 @@ class Current:
         try:
             fresh = self._load(seen)
         except Exception as error:  # whatever is wrong with the new one, the old one goes on answering
-            self._problem = str(error) if isinstance(error, RitornoError) else f"an error of ours: {error!r}"
-            logger.warning("the new models or events are not served: %s", self._problem, exc_info=error)
-            return
-        if fresh is None:
+            is_ours = not isinstance(error, RitornoError)
+            self._problem = f"an error of ours: {error!r}" if is_ours else str(error)
+            logger.warning("the new models or events are not served: %s", self._problem, exc_info=is_ours)
             return
         self._problem = None
+        if fresh is None:
+            return
         self._scorer = fresh
         logger.info("serving %s of %s as of %s", seen[0], seen[1], fresh.day)
 
     def _look(self) -> Seen:
         """The bundle's and the store's pointers, and the end of today where today counts."""
         today = end_of_day(time.time_ns() // 1000) if self.settings.as_of == "now" else 0
-        return _pointer(self.settings.bundle), _pointer(self.settings.store), today
+        return bundles.pointer(self.settings.bundle), bundles.pointer(self.settings.store), today
 
     def _load(self, seen: Seen) -> Scorer | None:
         bundle = bundles.current(self.settings.bundle)
@@ -85,18 +87,13 @@ class Current:
             return None
         return Scorer.of(open_store(self.settings.store), load_champions(bundle), seen[2] or None)
 
-    def _missing(self) -> str:
-        """What to do while there is nothing to answer with."""
+    def _missing(self) -> str | None:
+        """What to do while there is nothing to answer with, and nothing is known to be wrong with what there is."""
+        if self._scorer or self._problem:
+            return None
         if not bundles.current(self.settings.bundle):
             return (
                 f"models: found none at {self.settings.bundle}, expected a published bundle. "
                 "Fit them (python -m training fit) and publish them (python -m serving publish)."
             )
         return "models: being loaded. Ask again in a few seconds."
-
-
-def _pointer(root: Path) -> str:
-    try:
-        return (root / "CURRENT").read_text().strip()
-    except OSError:
-        return ""

@@ -2,6 +2,7 @@
 
 features.errors.RitornoError
 ├── PublishError        the registry cannot be read, lacks a champion, or holds one that cannot be served
+│   └── Refused         the champions were downloaded and found bad: only other versions help
 ├── NotReady            no model is loaded yet
 └── RequestError        one item of a request cannot be answered; `code` is from a closed list
 """
@@ -17,6 +18,10 @@ Code = Literal["unknown_customer", "invalid_events", "repeated_customer"]
 
 class PublishError(RitornoError):
     """The champions cannot be published; what was served before stays."""
+
+
+class Refused(PublishError):  # noqa: N818  # it reads as what was found
+    """The champions were downloaded and cannot be served, now or later."""
 
 
 class NotReady(RitornoError):  # noqa: N818  # it reads as what was found

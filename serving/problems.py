@@ -23,6 +23,10 @@ class TooMany(RitornoError):  # noqa: N818  # it reads as what was found
     """More items than one request may have."""
 
 
+class NotJson(RitornoError):  # noqa: N818
+    """A body that is not said to be JSON."""
+
+
 class Malformed(RitornoError):  # noqa: N818
     """A body that is well-formed but says nothing; `field` is where."""
 
@@ -55,20 +59,28 @@ def add_problems(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": text, "content": {"application/problem+json": {}}}
-    for status, text in (
-        (404, "No such customer: check the id, or send her events."), (413, "Too many items: send several requests."),
-        (422, "A field is not as it should be; `errors` names it."), (503, "No model is loaded yet."),
-    )
-}  # fmt: skip
+Responses = dict[int | str, dict[str, Any]]
+
+
+def described(*statuses: tuple[int, str]) -> Responses:
+    """Problems with what they mean, for the OpenAPI description."""
+    return {
+        status: {"model": Problem, "description": text, "content": {"application/problem+json": {}}}
+        for status, text in statuses
+    }
+
+
+PROBLEMS = described(
+    (404, "No such customer: check the id, or send her events."), (413, "Too many items: send several requests."),
+    (422, "A field is not as it should be; `errors` names it."), (503, "No model is loaded yet."),
+)  # fmt: skip
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     fields = [_field(found) for found in error.errors()]
     first = "; ".join(f"{field}: {text}" for field, text in fields[:3])
-    return problem(422, f"{first}. Correct the request; {request.base_url}docs shows its form.", fields)
+    return problem(422, f"{first}. Correct the request; {request.base_url}openapi.json shows its form.", fields)
 
 
 def _field(found: dict[str, Any]) -> tuple[str, str]:
@@ -83,8 +95,8 @@ async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     told = {
         400: "The body cannot be read as JSON. Send valid JSON in UTF-8.",
-        404: f"There is nothing at this address. The addresses are listed at {request.base_url}docs.",
-        405: f"This address does not take {request.method}. See {request.base_url}docs.",
+        404: f"There is nothing at this address. The addresses are listed at {request.base_url}openapi.json.",
+        405: f"This address does not take {request.method}. See {request.base_url}openapi.json.",
     }
     return problem(error.status_code, told.get(error.status_code, str(error.detail)), headers=dict(error.headers or {}))
 
@@ -94,6 +106,8 @@ async def _ours(_: Request, error: Exception) -> Response:
         return problem(503, str(error), headers={"Retry-After": WAIT_SECONDS})
     if isinstance(error, TooMany):
         return problem(413, str(error))
+    if isinstance(error, NotJson):
+        return problem(415, str(error))
     if isinstance(error, Malformed):
         return problem(422, str(error), [(error.field, str(error))])
     if isinstance(error, RequestError) and error.code == "unknown_customer":

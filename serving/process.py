@@ -1,14 +1,13 @@
-"""The service as a process: one port, one app, and the publisher beside it as a child that never outlives it."""
+"""The service as a process: one port, one app, and the publisher beside it as a child."""
 
 from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -17,15 +16,18 @@ from features.errors import RitornoError
 from features.store import open_store
 from serving import bundles
 from serving.app import create_app
+from serving.publisher import Publisher, command
 from serving.settings import Settings
 
 
 def serve(settings: Settings, publish: bool, say: Callable[[str], object]) -> None:
     """Answer on the settings' host and port until stopped; with `publish`, bring the models from the registry too."""
     open_store(settings.store)  # refuses to start on what it could never answer from
-    with listening(settings) as listener, _publisher(settings if publish else None):
+    with listening(settings) as listener, ExitStack() as running:
+        publisher = running.enter_context(Publisher(command(settings))) if publish else None
         say(_greeting(settings, listener.getsockname()[1]))
-        config = uvicorn.Config(create_app(settings), log_level="warning", access_log=False)  # paths hold customer ids
+        app = create_app(settings, lambda: publisher.problem if publisher else None)
+        config = uvicorn.Config(app, log_level="warning", access_log=False)  # paths hold customer ids
         uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -50,36 +52,12 @@ def listening(settings: Settings) -> Iterator[socket.socket]:
         try:
             listener.bind((settings.host, settings.port))
         except OSError as error:
+            other = settings.port + 1 if settings.port < 65535 else settings.port - 1
             raise RitornoError(
                 f"--port: {settings.host}:{settings.port} cannot be listened on ({error.strerror}). "
-                f"Stop what runs there, or choose another: --port {settings.port + 1}"
+                f"Stop what runs there, or choose another: --port {other}"
             ) from error
         yield listener
-
-
-@contextmanager
-def _publisher(settings: Settings | None) -> Iterator[None]:
-    """The publisher as a child. It ends when its standard input closes: with us, however we end."""
-    if settings is None:
-        yield
-        return
-    command = [
-        sys.executable,
-        "-m",
-        "serving",
-        "publish",
-        "--watch",
-        "--with-parent",
-        "--poll",
-        str(settings.poll_seconds),
-    ]
-    places = ["--store", str(settings.store), "--bundle", str(settings.bundle)]
-    child = subprocess.Popen([*command, *places], stdin=subprocess.PIPE)
-    try:
-        yield
-    finally:
-        child.terminate()
-        child.wait(timeout=10)
 
 
 def end_with_parent() -> None:

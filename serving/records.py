@@ -245,7 +245,9 @@ class Readiness(Record):
     data_through: dt.date | None
     customers: int | None
     models: dict[str, ModelVersion] | None
-    problems: list[str] = Field(description="Why the newest model or store is not served; empty when all is well.")
+    problems: list[str] = Field(
+        description="Why the newest model or store is not served, or may not be; empty if all is well."
+    )
 
 
 class Version(Record):

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from features.store import write_store
+from serving.__main__ import main
 from serving.app import create_app
 from serving.batch import weight
 from serving.records import ScoresRequest
@@ -148,6 +149,19 @@ def test_a_malformed_body_is_a_422_that_names_the_field(ask, body, field):
     assert "Correct the request" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(("kind", "status"), [
+    (None, 415), ("text/plain", 415), ("application/x-www-form-urlencoded", 415), ("application/jsonx", 415),
+    ("application/json; charset=utf-8", 200), ("application/problem+json", 200), ("Application/JSON", 200),
+])  # fmt: skip
+def test_a_body_that_is_not_said_to_be_json_is_a_415_that_names_the_header(ask, kind, status):
+    headers = {"content-type": kind} if kind else {}
+    answer = ask("POST", "/v1/scores", content='{"customer_ids": []}', headers=headers)
+    assert answer.status_code == status
+    if status == 415:
+        assert f"found '{kind or ''}', expected application/json" in answer.json()["detail"]
+        assert "Content-Type: application/json" in answer.json()["detail"]
+
+
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -254,9 +268,17 @@ def test_health_readiness_and_version_say_which_models_serve(ask):
     assert ask("GET", "/version").json()["models"] == ready["models"]
 
 
+@pytest.mark.parametrize("address", ["/healthz", "/readyz"])
+def test_a_probe_by_head_gets_the_status_of_a_get(ask, own_place, settings_for, asker, address):
+    assert ask("HEAD", address).status_code == 200
+    waiting = asker(create_app(settings_for(own_place)))  # nothing is loaded yet
+    assert waiting("HEAD", address).status_code == waiting("GET", address).status_code
+
+
 def test_another_address_or_method_is_a_problem_too(ask):
     assert ask("GET", "/v2/scores").status_code == 404
-    assert "/docs" in ask("GET", "/v2/scores").json()["detail"]
+    assert "http://test/openapi.json" in ask("GET", "/v2/scores").json()["detail"]
+    assert ask("GET", "/docs").status_code == 404  # its script lies elsewhere, and the service has to work offline
     wrong = ask("DELETE", "/v1/scores")
     assert (wrong.status_code, wrong.headers["content-type"]) == (405, "application/problem+json")
 
@@ -315,6 +337,17 @@ def test_what_answers_imports_neither_mlflow_nor_learners():
     learners = {"mlflow", "xgboost", "sklearn", "shap", "training"}
     code = f"import sys, serving.process, serving.csvs; print({learners} & set(sys.modules))"
     assert run(code=code).stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(("option", "expected"), [
+    *((f"--port={port}", "expected a whole number from 1 to 65535") for port in ("99999", "0", "-1", "http", "8e3")),
+    *((f"--poll={poll}", "expected seconds above 0") for poll in ("0", "-1", "nan", "inf", "often")),
+])  # fmt: skip
+def test_a_port_or_poll_that_cannot_be_is_a_sentence(option, expected, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["api", option])
+    assert ended.value.code == 2
+    assert f"found {option.split('=')[1]}, {expected}" in capsys.readouterr().err
 
 
 def test_a_taken_port_another_host_and_a_missing_store_are_sentences(place, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,8 +22,9 @@ from models.bundle import MODELS, load_champions
 from serving import bundles
 from serving.__main__ import main
 from serving.app import create_app
-from serving.errors import PublishError
-from serving.publish import publish, watch
+from serving.errors import PublishError, Refused
+from serving.publish import _Attempt, publish, watch
+from serving.publisher import Publisher
 from training import registry
 from training.registry import write_model
 
@@ -121,6 +123,83 @@ def test_a_broken_champion_is_not_tried_again_until_the_alias_moves(root):
     assert said[1] == f"published {SECOND} to {root}"
 
 
+def watched(root, *happenings, poll=0):
+    """What `watch` says while one happening after the other takes place between its rounds."""
+    said, left = [], iter(happenings)
+
+    def wait(_):
+        next(left)()  # StopIteration ends it
+
+    with pytest.raises(StopIteration):
+        watch(root, poll, wait=wait, say=said.append)
+    return said
+
+
+def nothing():
+    """Happens."""
+
+
+def test_an_artefact_store_that_is_away_for_a_while_is_asked_again(root, shelf):
+    publish(root)
+    registry.promote("churn", "2")
+    (shelf / "mlruns").rename(shelf / "away")
+    said = watched(root, nothing, nothing, lambda: (shelf / "away").rename(shelf / "mlruns"), nothing)
+    assert "could not be brought here: churn 2: its files cannot be read" in said[0]
+    assert "it again" not in said[0]  # neither fit nor register: there is nothing wrong with the model
+    assert said[1:] == [f"published {SECOND} to {root}"]
+    assert bundles.refusal(root) is None
+
+
+def test_a_folder_that_cannot_be_written_for_a_while_is_tried_again(root):
+    root.write_text("a file where the folder should be")
+    said = watched(root, nothing, root.unlink, nothing)
+    assert f"cannot write {root}" in said[0]
+    assert said[1:] == [f"published {FIRST} to {root}"]
+
+
+def test_pauses_after_failures_double_up_to_a_minute_and_last_for_ever_for_bad_champions():
+    attempt, rests = _Attempt({}, 2.0), []
+    for _ in range(7):
+        attempt.rest_seconds = 0
+        attempt.failed(PublishError("away"))
+        rests.append(attempt.rest_seconds)
+    assert rests == [2, 4, 8, 16, 32, 60, 60]
+    attempt.rest_seconds = 0
+    attempt.failed(Refused("bad"))
+    attempt.failed(PublishError("the registry is away"))
+    assert not attempt.is_due(1e9)
+
+
+def test_a_damaged_bundle_is_brought_anew_under_another_name(root, shelf, asker, settings_for):
+    publish(root)
+    (root / FIRST / "churn" / "model.json").write_text("{")
+    app = create_app(settings_for(shelf, bundle=root))
+    app.state.current.refresh()
+    waiting = asker(app)("GET", "/readyz")
+    assert (waiting.status_code, len(waiting.json()["problems"])) == (503, 1)
+    assert publish(root) == root / f"{FIRST}-2" == bundles.current(root)
+    app.state.current.refresh()
+    ready = asker(app)("GET", "/readyz")
+    assert (ready.status_code, ready.json()["problems"]) == (200, [])
+    assert publish(root) is None
+
+
+def test_a_bundle_that_was_deleted_is_brought_anew_under_another_name(root):
+    publish(root)
+    shutil.rmtree(root / FIRST)
+    assert publish(root) == root / f"{FIRST}-2"  # the service looks again only where CURRENT says something new
+
+
+def test_a_damaged_bundle_is_a_503_that_says_what_is_wrong(own_place, settings_for, asker, caplog):
+    (own_place / "bundle" / FIRST / "clv" / "card.json").unlink()
+    app = create_app(settings_for(own_place))
+    app.state.current.refresh()
+    answer = asker(app)("GET", "/v1/lists/at_risk")
+    assert (answer.status_code, "holds no readable card.json" in answer.json()["detail"]) == (503, True)
+    assert "being loaded" not in answer.json()["detail"]
+    assert [record.exc_info for record in caplog.records if record.name == "serving.current"] in ([None], [False])
+
+
 def test_a_bundle_on_disk_that_is_damaged_leaves_the_old_scorer_in_place(root, shelf, asker, settings_for):
     publish(root)
     app = create_app(settings_for(shelf, bundle=root))
@@ -149,7 +228,7 @@ def test_versions_of_another_registry_do_not_pass_for_these(root):
     manifest = root / FIRST / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"run_id": "', '"run_id": "other-'))
     fresh = publish(root)
-    assert fresh.name.startswith(f"{FIRST}_")
+    assert fresh == root / f"{FIRST}-2"
     assert bundles.versions(fresh)["churn"]["run_id"][:5] != "other"
 
 
@@ -158,6 +237,14 @@ def test_a_registry_without_champions_says_to_fit(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/empty.db")
     with pytest.raises(PublishError, match=r"found no 'churn' with the alias 'champion'.*python -m training fit"):
         publish(tmp_path / "bundle")
+
+
+def test_a_challenger_that_the_gate_did_not_pass_is_named_with_the_command_that_promotes_it(root, shelf):
+    client = mlflow.MlflowClient()
+    client.delete_registered_model_alias("churn", "champion")
+    client.set_registered_model_alias("churn", "challenger", "2")
+    with pytest.raises(PublishError, match=r"not pass version 2: .* python -m training promote --model churn"):
+        publish(root)
 
 
 def test_an_unreachable_registry_is_a_sentence_and_leaves_the_bundle(root, monkeypatch):
@@ -223,6 +310,30 @@ def test_the_publisher_does_not_outlive_a_killed_service(root, shelf):
     wait_for(lambda: is_gone(publisher), seconds=10)
 
 
+def test_a_publisher_that_died_is_reported_and_started_again(root, shelf):
+    customer = open_store(shelf / "store").ids[0]
+    publish(root)
+    with service(shelf, root) as (process, address):
+        assert get(f"{address}/readyz")["problems"] == []
+        (publisher,) = child_ids(process.pid)
+        os.kill(publisher, signal.SIGKILL)
+        wait_for(lambda: "publisher: it ended with code -9" in str(get(f"{address}/readyz")["problems"]))
+        registry.promote("churn", "2")
+        wait_for(lambda: version_of(address, customer) == "2")  # by its successor
+
+
+def test_a_publisher_is_started_again_until_it_lasts_and_none_remains(tmp_path):
+    starts = tmp_path / "starts"
+    code = f"f = open({str(starts)!r}, 'a+'); f.write('.'); f.seek(0); n = len(f.read()); f.close()"
+    third_lasts = "import sys; sys.exit(3) if n < 3 else sys.stdin.read()"
+    with Publisher([sys.executable, "-c", f"{code}; {third_lasts}"], 0.01, steady_seconds=2) as publisher:
+        wait_for(lambda: publisher.problem)
+        assert "ended with code 3" in publisher.problem
+        wait_for(lambda: publisher.problem is None)
+        child = publisher._child.pid
+    assert (starts.read_text(), is_gone(child)) == ("...", True)
+
+
 def environment():
     return os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
 
@@ -249,7 +360,8 @@ def version_of(address, customer):
 
 
 def child_ids(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """Of whichever of its threads started them."""
+    return [int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()]
 
 
 def is_gone(pid):

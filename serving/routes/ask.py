@@ -11,6 +11,7 @@ from fastapi import Depends, Query, Request
 
 from models.reasons import Language
 from serving.current import Current
+from serving.problems import NotJson
 from serving.scoring import Scorer
 
 Answer = TypeVar("Answer")
@@ -31,6 +32,16 @@ CurrentNow = Annotated[Current, Depends(_current)]
 ScorerNow = Annotated[Scorer, Depends(_scorer)]
 Explain = Annotated[bool, Query(description="Add the reasons behind the churn probability.")]
 Lang = Annotated[Language, Query(description="Language of the reasons.")]
+
+
+async def json_only(request: Request) -> None:
+    """Raises NotJson unless the request's header says that its body is JSON; without it the body is not parsed."""
+    found = request.headers.get("content-type", "")
+    kind = found.split(";")[0].strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise NotJson(
+            f"Content-Type: found {found!r}, expected application/json. Send the header Content-Type: application/json"
+        )
 
 
 def now() -> dt.datetime:

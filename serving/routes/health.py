@@ -11,12 +11,14 @@ from serving.status import readiness, versions
 router = APIRouter(tags=["health"])
 
 
+@router.head("/healthz", include_in_schema=False)  # many probes ask by HEAD
 @router.get("/healthz")
 async def alive() -> dict[str, str]:
     """The process answers."""
     return {"status": "alive"}
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", responses={503: {"model": Readiness, "description": "There is no model to answer with yet."}})
 async def ready(current: CurrentNow, response: Response) -> Readiness:
     """Whether scores are answered, from which models and data, and what is amiss."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from serving.batch import score_all, weight
-from serving.problems import PROBLEMS
+from serving.problems import PROBLEMS, described
 from serving.records import ScoreRecord, ScoresAnswer, ScoresRequest
-from serving.routes.ask import Explain, Lang, ScorerNow, now, work
+from serving.routes.ask import Explain, Lang, ScorerNow, json_only, now, work
 
 router = APIRouter(prefix="/v1", tags=["scores"], responses=PROBLEMS)
 
@@ -20,7 +20,9 @@ async def customer_scores(
     return scorer.score([scorer.find(customer_id)], now(), explain, lang)[0]
 
 
-@router.post("/scores")
+@router.post(
+    "/scores", dependencies=[Depends(json_only)], responses=described((415, "Not said to be JSON: send Content-Type."))
+)
 async def many_scores(
     scorer: ScorerNow, asked: ScoresRequest, explain: Explain = False, lang: Lang = "en"
 ) -> ScoresAnswer:
