@@ -37,14 +37,28 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from features.algebra import AGGREGATES, Additive, AnyStream, Decay, Endpoint, Expr, Extreme, Gaps, Param, walk
+from features.algebra import (
+    AGGREGATES,
+    Additive,
+    AnyStream,
+    AsOf,
+    Const,
+    Decay,
+    Endpoint,
+    Expr,
+    Extreme,
+    Gaps,
+    Param,
+    When,
+    walk,
+)
 from features.catalogue import CATALOGUE
 from features.catalogue.declare import Feature
 from features.errors import UnknownName
 from features.events import DAY_US, FIRST_CUSTOM, NULL_INT32, REFUND, UNKNOWN_CATEGORY
 from features.lifecycle import Policy
 from features.log import REFUNDABLE, EventLog
-from features.sql_terms import NULLABLE, Arithmetic, decimal, guarded_exp, inexact, stream_text, value_text
+from features.sql_terms import NULLABLE, Arithmetic, decimal, guarded_exp, inexact, outermost, stream_text, value_text
 from features.sweep import LONGEST_GAP, goal_code
 
 DIALECTS = {"duckdb": "DOUBLE PRECISION", "postgres": "DOUBLE PRECISION", "spark": "DOUBLE"}
@@ -115,9 +129,14 @@ class _Statement:
             tables.append(f"step_{number} AS (\n{_select([f'{source}.*', *columns])}\n  FROM {source}\n)")
             source = f"step_{number}"
         columns = ["customer_id", f"{self.as_of} AS as_of"]
-        columns += [f"CAST({arithmetic.number(node)} AS {self.double}) AS {name}" for name, node in expressions.items()]
+        columns += [f"{self._result(node, arithmetic)} AS {name}" for name, node in expressions.items()]
         with_tables = ",\n".join(tables)
         return f"{self._remarks()}\nWITH\n{with_tables}\n{_select(columns, '')}\nFROM {source}\n"
+
+    def _result(self, node: Expr, arithmetic: Arithmetic) -> str:
+        """A feature's value: literals alone would come back as decimal numbers from PostgreSQL."""
+        text = arithmetic.number(node)
+        return f"CAST({text} AS {self.double})" if isinstance(node, When | Const | AsOf) else outermost(text)
 
     def _remarks(self) -> str:
         instant = np.datetime64(self.as_of, "us")
@@ -142,8 +161,7 @@ class _Statement:
     def _ends(self) -> str:
         """Where the first and last events stand of which a column is wanted."""
         columns = [
-            f"{'MIN' if atom.which == 'first' else 'MAX'}(CASE WHEN {self._of(atom, atom.column)} THEN s.place END)"
-            f" AS at_{self.names[atom]}"
+            f"{_most(atom.which, self._of(atom, atom.column), 's.place')} AS at_{self.names[atom]}"
             for atom in self.ends
         ]
         return f"ends AS (\n{_select(['s.customer_id', *columns])}\n  FROM settled s GROUP BY s.customer_id\n)"
@@ -156,20 +174,21 @@ class _Statement:
     def _aggregate(self, atom: Expr) -> str:
         match atom:
             case Additive(kind="count"):
-                return f"CAST(SUM(CASE WHEN {self._of(atom)} THEN 1 ELSE 0 END) AS BIGINT)"
+                return _sum(self._of(atom), "1")
             case Additive(kind="known", column=str(column)):
-                return f"CAST(SUM(CASE WHEN {self._of(atom, column)} THEN 1 ELSE 0 END) AS BIGINT)"
+                return _sum(self._of(atom, column), "1")
             case Additive(column=str(column)):
-                return f"CAST(SUM(CASE WHEN {self._of(atom, column)} THEN {value_text(column)} ELSE 0 END) AS BIGINT)"
+                return _sum(self._of(atom, column), value_text(column))
             case Endpoint(column="day" | "ts" as column, which=which):
-                return f"{'MIN' if which == 'first' else 'MAX'}(CASE WHEN {self._of(atom)} THEN {value_text(column)} END)"
+                return _most(which, self._of(atom), value_text(column))
             case Endpoint(column=column):
                 return f"MAX(CASE WHEN s.place = ends.at_{self.names[atom]} THEN {value_text(column)} END)"
             case Extreme(which=which, column=column):
-                most = "MAX" if which == "largest" else "MIN"
-                return f"{most}(CASE WHEN {self._of(atom, column)} THEN {value_text(column)} END)"
+                return _most(which, self._of(atom, column), value_text(column))
             case Decay(column=column, half_life_days=half_life):
-                age = f"CAST(s.t - {self.as_of} AS {self.double}) * {decimal(0.6931471805599453 / (half_life * DAY_US))}"
+                age = (
+                    f"CAST(s.t - {self.as_of} AS {self.double}) * {decimal(0.6931471805599453 / (half_life * DAY_US))}"
+                )
                 weight = "1e0" if column is None else f"CAST({value_text(column)} AS {self.double})"
                 belongs = self._of(atom, column)
                 return f"SUM(CASE WHEN {belongs} THEN {weight} * {guarded_exp(age)} ELSE 0e0 END)"
@@ -177,7 +196,9 @@ class _Statement:
 
     def _rhythm(self, number: int, stream: AnyStream) -> list[str]:
         """The days with an event of the stream, the gaps between them, and what is counted of both."""
-        logs = f"CAST(ROUND(LN(CAST(LEAST(g.gap, {LONGEST_GAP - 1}) AS {self.double})) * 1e6) AS BIGINT)"
+        # not LEAST: where the gap is unknown, most engines would take the other number
+        gap = f"CASE WHEN g.gap > {LONGEST_GAP - 1} THEN {LONGEST_GAP - 1} ELSE g.gap END"
+        logs = f"CAST(ROUND(LN(CAST({gap} AS {self.double})) * 1e6) AS BIGINT)"
         atoms = [atom for atom in self.of_days if _stream(atom) == stream]
         columns = [f"{self._of_days(atom)} AS {self.names[atom]}" for atom in atoms]
         return [
@@ -190,7 +211,7 @@ class _Statement:
     def _of_days(self, atom: Expr) -> str:
         match atom:
             case Additive():
-                return f"CAST(SUM(CASE WHEN {self._until(atom, 'g.t')} THEN 1 ELSE 0 END) AS BIGINT)"
+                return _sum(self._until(atom, "g.t"), "1")
             case Gaps(moment=moment) if moment in MOMENTS:
                 return MOMENTS[moment]
         raise UnknownName(f"gaps: found {atom!r}, expected a moment of {', '.join(MOMENTS)}. Correct the declaration.")
@@ -211,7 +232,11 @@ class _Statement:
     def _as_of_parts(self) -> dict[str, str]:
         day = np.datetime64(self.as_of // DAY_US, "D")
         day_of_year = int((day - day.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64)) + 1
-        return {"day": decimal(self.as_of // DAY_US), "day_of_year": decimal(day_of_year), "log_age_days": "log_age_days"}
+        return {
+            "day": decimal(self.as_of // DAY_US),
+            "day_of_year": decimal(day_of_year),
+            "log_age_days": "log_age_days",
+        }
 
     def _of(self, atom: Expr, column: str | None = None) -> str:
         """The condition under which the event `s` feeds the aggregate: of its stream, not later, the column known."""
@@ -237,7 +262,7 @@ known AS (
 REFUNDS = f"""\
 refunds AS (
   SELECT r.customer_id, r.place, MAX(r.amount) AS amount, COALESCE(
-      MAX(CASE WHEN o.event IN ({', '.join(map(str, REFUNDABLE))}) THEN o.place END),
+      MAX(CASE WHEN o.event IN ({", ".join(map(str, REFUNDABLE))}) THEN o.place END),
       MAX(CASE WHEN o.event >= {FIRST_CUSTOM} THEN o.place END)
     ) AS order_place
   FROM known r LEFT JOIN known o
@@ -274,15 +299,25 @@ gaps_{number} AS (
 )"""
 MOMENTS = {
     "count": "COUNT(g.gap)",
-    "total": "SUM(g.gap)",
-    "squares": "SUM(g.gap * g.gap)",
-    "log_total": "SUM(g.log_gap)",
-    "log_squares": "SUM(g.log_gap * g.log_gap)",
+    "total": "CAST(SUM(g.gap) AS BIGINT)",
+    "squares": "CAST(SUM(g.gap * g.gap) AS BIGINT)",
+    "log_total": "CAST(SUM(g.log_gap) AS BIGINT)",
+    "log_squares": "CAST(SUM(g.log_gap * g.log_gap) AS BIGINT)",
     "last": "MAX(CASE WHEN g.days_later = 0 THEN g.gap END)",
     "log_last": "MAX(CASE WHEN g.days_later = 0 THEN g.log_gap END)",
     "largest": "MAX(g.gap)",
     "smallest": "MIN(g.gap)",
 }
+
+
+def _sum(condition: str, value: str) -> str:
+    """A sum of integers, as one: engines give sums wider types, not all of which become doubles correctly rounded."""
+    return f"CAST(SUM({value if condition == 'TRUE' else f'CASE WHEN {condition} THEN {value} ELSE 0 END'}) AS BIGINT)"
+
+
+def _most(which: str, condition: str, value: str) -> str:
+    most = "MIN" if which in ("first", "smallest") else "MAX"
+    return f"{most}({value if condition == 'TRUE' else f'CASE WHEN {condition} THEN {value} END'})"
 
 
 def _starts_at_zero(atom: Expr) -> bool:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cache
+from itertools import accumulate
 
 from features.algebra import AGGREGATES, AnyStream, AsOf, Binary, Call, Const, Decay, Expr, Param, Stream, When
 from features.errors import UnknownName
@@ -66,6 +67,12 @@ def decimal(value: float) -> str:
     return text if "e" in text else f"{text}e0"
 
 
+def outermost(text: str) -> str:
+    """The text without parentheses around all of it."""
+    depths = list(accumulate((character == "(") - (character == ")") for character in text))
+    return text[1:-1] if text.startswith("(") and 0 not in depths[:-1] else text
+
+
 def guarded_exp(exponent: str) -> str:
     """exp() that gives 0 where the result would be too small for a double."""
     return f"CASE WHEN {exponent} > {LOWEST_EXPONENT} THEN EXP({exponent}) ELSE 0e0 END"
@@ -109,7 +116,7 @@ class Arithmetic:
         """Per step, its columns as `text AS name`. Later steps, and `number`, then use these names."""
         written = []
         for step in self.steps:
-            written.append([f"{self.number(node)} AS {name}" for name, node in step])
+            written.append([f"{outermost(self.number(node))} AS {name}" for name, node in step])
             self.columns |= {node: name for name, node in step}
         return written
 
@@ -124,12 +131,14 @@ class Arithmetic:
                 return name
             case AsOf(part):
                 return self.as_of[part]
+            case Binary(op="/", left=left, right=Const(value)) if value:
+                return f"({self.number(left)} / {decimal(value)})"
             case Binary(op="/", left=left, right=right):
-                return f"({self.number(left)} / NULLIF({self.number(right)}, 0e0))"
+                return f"({self.number(left)} / NULLIF({outermost(self.number(right))}, 0e0))"
             case Binary(op="+" | "-" | "*" as op, left=left, right=right):
                 return f"({self.number(left)} {op} {self.number(right)})"
             case When(condition, then, otherwise):
-                choice = f"THEN {self.number(then)} ELSE {self.number(otherwise)}"
+                choice = f"THEN {outermost(self.number(then))} ELSE {outermost(self.number(otherwise))}"
                 return f"CASE WHEN {self.condition(condition)} {choice} END"
             case Call(name, argument) if name != "isnull":
                 return _call(name, self.number(argument))
@@ -149,7 +158,9 @@ class Arithmetic:
     def _level(self, node: Expr) -> int:
         """The first step that may hold the node: the one after the last of those it builds on."""
         below = set(_below(node)) - {node}
-        return max((level + 1 for level, step in enumerate(self.steps) for _, known in step if known in below), default=0)
+        return max(
+            (level + 1 for level, step in enumerate(self.steps) for _, known in step if known in below), default=0
+        )
 
 
 def _call(name: str, argument: str) -> str:
