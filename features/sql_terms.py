@@ -1,6 +1,6 @@
 """The parts of a declaration as SQL text: which events a stream takes, and the arithmetic over aggregates.
 
-The statement around them is written by `features.sql`. All text here runs unchanged on each of its dialects.
+The statement around them is written by `features.sql_statement`. All text here runs unchanged on each of its dialects.
 """
 
 from __future__ import annotations
