@@ -11,15 +11,13 @@ from features.algebra import (
     AGGREGATES,
     Additive,
     AnyStream,
-    AsOf,
-    Const,
+    Binary,
     Decay,
     Endpoint,
     Expr,
     Extreme,
     Gaps,
     Param,
-    When,
     walk,
 )  # fmt: skip
 from features.catalogue.declare import Feature
@@ -70,9 +68,10 @@ class Statement:
         return f"{self._remarks()}\nWITH\n{with_tables}\n{_select(columns, '')}\nFROM {source}\n"
 
     def _result(self, node: Expr, arithmetic: Arithmetic) -> str:
-        """A feature's value: literals alone would come back as decimal numbers from PostgreSQL."""
-        text = arithmetic.number(node)
-        return f"CAST({text} AS {self.double})" if isinstance(node, When | Const | AsOf) else outermost(text)
+        """A feature's value, as a double: to PostgreSQL a choice between literals is a decimal number."""
+        text = outermost(arithmetic.number(node))
+        is_double = isinstance(node, AGGREGATES) or (isinstance(node, Binary) and node.op in "+-*/")
+        return text if is_double else f"CAST({text} AS {self.double})"
 
     def _remarks(self) -> str:
         loose = [f"--   {f.name}: {reason}" for f in self.features if (reason := inexact(f.expression)) is not None]
