@@ -14,6 +14,7 @@ import pandas as pd
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from test_sweep import AS_OFS, EVENTS, laws, log_from
 
 from features.__main__ import main
@@ -96,13 +97,21 @@ def bits(values):
     return np.where(np.isnan(values), math.nan, values).view(np.int64).tolist()
 
 
+@st.composite
+def shops(draw):
+    """A random log and some cut-offs, of which a few are the instants of its events."""
+    rows = draw(EVENTS)
+    instants = st.lists(st.sampled_from([row["ts"] for row in rows]), max_size=4)
+    return log_from(rows), sorted({*draw(AS_OFS), *draw(instants)})
+
+
 # ---------------------------------------------------------------- DuckDB
 
 
-@settings(laws, max_examples=60)
-@given(rows=EVENTS, as_ofs=AS_OFS)
-def test_duckdb_agrees_with_the_sweep_on_every_feature(rows, as_ofs, policy, duck):
-    log = log_from(rows)
+@laws
+@given(shop=shops())
+def test_duckdb_agrees_with_the_sweep_on_every_feature(shop, policy, duck):
+    log, as_ofs = shop
     assert_the_sweep_says_the_same(duck, log, as_ofs, policy, "duckdb")
 
 
@@ -112,9 +121,9 @@ def test_duckdb_agrees_with_the_sweep_on_a_simulated_shop(shop_log, policy, duck
 
 
 @settings(laws, max_examples=20)
-@given(rows=EVENTS, as_ofs=AS_OFS)
-def test_duckdb_agrees_on_what_the_algebra_can_say_and_the_catalogue_does_not(rows, as_ofs, policy, duck):
-    log = log_from(rows)
+@given(shop=shops())
+def test_duckdb_agrees_on_what_the_algebra_can_say_and_the_catalogue_does_not(shop, policy, duck):
+    log, as_ofs = shop
     assert_the_sweep_says_the_same(duck, log, as_ofs, policy, "duckdb", BEYOND_THE_CATALOGUE)
 
 
@@ -380,9 +389,9 @@ def postgres_rows(connection, log, sql):
 
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(rows=EVENTS, as_ofs=AS_OFS)
-def test_postgres_agrees_with_the_sweep_on_every_feature(rows, as_ofs, policy, postgres):
-    log = log_from(rows)
+@given(shop=shops())
+def test_postgres_agrees_with_the_sweep_on_every_feature(shop, policy, postgres):
+    log, as_ofs = shop
     assert_the_sweep_says_the_same(postgres, log, as_ofs, policy, "postgres")
     assert_the_sweep_says_the_same(postgres, log, as_ofs, policy, "postgres", BEYOND_THE_CATALOGUE)
 
