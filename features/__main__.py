@@ -4,6 +4,7 @@
     python -m features ingest FILE --store DIR             load a file into the event store
     python -m features list                                every feature: unit, range, when it is null
     python -m features build --store DIR --as-of DATE --out FILE.parquet
+    python -m features sql --dialect DIALECT --as-of DATE   the same features as one SQL statement, for a warehouse
 
 A command that cannot go on says why in a sentence, and ends with exit code 2.
 """
@@ -12,16 +13,21 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from features.catalogue import CATALOGUE
+from pyarrow import parquet
+
+from features.catalogue import CATALOGUE, pick
 from features.commands import add, add_events, add_store, check_day, now_us, run
 from features.doctor import Checkup, examine, summary
 from features.errors import RitornoError
 from features.ingest import ingest
 from features.readers import parse_mapping, read_events
+from features.sql import DIALECTS, export, statement
 from features.store import open_store
-from features.table import build, shop_policy
+from features.table import build, instant, shop_policy
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,12 +50,25 @@ def main(arguments: list[str] | None = None) -> int:
         "--as-of", action="append", metavar="DATE",
         help="end of this day (UTC); repeatable (default: the log's last day)",
     )  # fmt: skip
-    table.add_argument(
+    _add_horizon(table)
+    table.add_argument("--out", type=Path, default=Path("table.parquet"), help="Parquet to write (default %(default)s)")
+    sql = add(commands, "sql", _sql, "the same features as one SQL statement, for a warehouse")
+    add_store(sql)
+    sql.add_argument("--dialect", choices=DIALECTS, default="duckdb", help="whose SQL (default %(default)s)")
+    sql.add_argument("--as-of", metavar="DATE", help="end of this day (UTC) (default: the log's last day)")
+    _add_horizon(sql)
+    sql.add_argument(
+        "--export", type=Path, metavar="FILE.parquet",
+        help="also write the store's events as the table that the statement reads",
+    )  # fmt: skip
+    return run(parser, arguments)
+
+
+def _add_horizon(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--horizon-days", type=int, metavar="DAYS",
         help="days ahead that stages and seasonal features look (default: read off the shop)",
     )  # fmt: skip
-    table.add_argument("--out", type=Path, default=Path("table.parquet"), help="Parquet to write (default %(default)s)")
-    return run(parser, arguments)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -76,22 +95,45 @@ def _list(options: argparse.Namespace) -> None:  # noqa: ARG001  # every command
 
 
 def _build(options: argparse.Namespace) -> None:
-    if options.horizon_days is not None and options.horizon_days < 1:
-        raise RitornoError(f"--horizon-days: found {options.horizon_days}, expected 1 or more.")
+    _check_horizon(options.horizon_days)
     log = open_store(options.store)
     as_ofs = [check_day(day) for day in options.as_of or [str(log.data_through)]]
     policy = shop_policy(log, max(as_ofs), options.horizon_days)
     table = build(log, as_ofs, policy)
-    try:
+    with _writing("--out", options.out):
         table.frame().to_parquet(options.out, index=False)
-    except OSError as error:
-        raise RitornoError(
-            f"--out: cannot write {options.out} ({error.strerror or error}), expected a file in a folder that exists."
-        ) from error
     print(
         f"{len(table):,} rows × {len(table.names)} features written to {options.out} "
         f"(policy {policy.version}, horizon {policy.horizon_days} days)"
     )
+
+
+def _sql(options: argparse.Namespace) -> None:
+    _check_horizon(options.horizon_days)
+    log = open_store(options.store)
+    as_of = instant(check_day(options.as_of or str(log.data_through)))
+    policy = shop_policy(log, as_of, options.horizon_days)
+    if options.export:
+        with _writing("--export", options.export):
+            parquet.write_table(export(log), options.export)
+        print(f"{log.n_events:,} events written to {options.export}", file=sys.stderr)  # stdout is the statement's
+    print(statement(pick(), log, as_of, policy, options.dialect), end="")
+
+
+def _check_horizon(days: int | None) -> None:
+    if days is not None and days < 1:
+        raise RitornoError(f"--horizon-days: found {days}, expected 1 or more.")
+
+
+@contextmanager
+def _writing(option: str, path: Path) -> Iterator[None]:
+    """A file that cannot be written is its user's to mend."""
+    try:
+        yield
+    except OSError as error:
+        raise RitornoError(
+            f"{option}: cannot write {path} ({error.strerror or error}), expected a file in a folder that exists."
+        ) from error
 
 
 def _print_checkup(checkup: Checkup) -> None:

@@ -76,7 +76,7 @@ def test_list_prints_every_feature(capsys):
     assert [line.split()[0] for line in printed] == list(CATALOGUE)
 
 
-@pytest.mark.parametrize("command", [[], ["check"], ["ingest"], ["list"], ["build"]])
+@pytest.mark.parametrize("command", [[], ["check"], ["ingest"], ["list"], ["build"], ["sql"]])
 def test_every_command_has_a_help(command, capsys):
     with pytest.raises(SystemExit) as ended:
         main([*command, "--help"])
@@ -109,6 +109,10 @@ BAD = {
     "a day in words": (["build", "--store", "good", "--as-of", "today"], "--as-of: found 'today'"),
     "no time at all": (["build", "--store", "good", "--as-of", "NaT"], "--as-of: found 'NaT'"),
     "a horizon of no days": (["build", "--store", "good", "--horizon-days", "0"], "--horizon-days: found 0"),
+    "no store for a statement": (["sql", "--store", "nowhere"], "expected an event store"),
+    "a statement as of no day": (["sql", "--store", "good", "--as-of", "soon"], "--as-of: found 'soon'"),
+    "a statement for no days": (["sql", "--store", "good", "--horizon-days", "0"], "--horizon-days: found 0"),
+    "no folder to export to": (["sql", "--store", "good", "--export", "no/where.parquet"], "--export: cannot write"),
     "no folder to write to": (["build", "--store", "good", "--out", "no/where.parquet"], "--out: cannot write"),
 }
 
