@@ -6,7 +6,7 @@ An engine yields (as_of position, customers, columns) as NumPy arrays of its flo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -316,7 +316,8 @@ def _pandas_frame(log: pd.DataFrame, orders: pd.DataFrame, as_of: int) -> pd.Dat
     summed = ["one", "is_new", "net", "squares", "gap", "quantity", "discounted", "app", "no_channel"]
     summed += [name for w in WINDOWS for name in (f"order_days_{w}d", f"cents_{w}")]
     o = by[summed].sum().rename(columns={"net": "cents_all", "gap": "total", "one": "orders", "is_new": "order_days"})
-    ends = {"first": by["net"].first(), "last": by["net"].last(), "largest": by["net"].max(), "smallest": by["net"].min()}
+    net = by["net"]
+    ends = {"first": net.first(), "last": net.last(), "largest": net.max(), "smallest": net.min()}
     o = o.assign(
         gaps=by["gap"].count(), last_gap_days=by["gap"].last(), first_day=by["day"].first(),
         last_day=by["day"].last(), quantities=by["quantity"].count(),

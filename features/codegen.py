@@ -150,7 +150,8 @@ class _Writer:
         pointers = range(1, len(self.edges))
         body = [
             '@njit(nogil=True, cache=True, error_model="numpy")',
-            f"def customer({columns}, start, end, as_ofs, parts, edges, params, goal, logs, net, void, past, out, row):",
+            f"def customer({columns}, start, end, as_ofs, parts, edges, params, goal, logs,",
+            "             net, void, past, out, row):",
             '    """Write one row per as_of on or after the first event, from `row` on."""',
             *PREPARE.splitlines(),
             *_indent(self._state(), 1),

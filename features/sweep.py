@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from itertools import cycle
 from pathlib import Path
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 LONGEST_GAP = 40_000  # days; a gap of a century is its own problem
 LOGS = np.round(np.log(np.maximum(np.arange(LONGEST_GAP), 1)) * 1e6).astype(np.int64)
 
+EPOCH = date(1970, 1, 1).toordinal()
 ONE_ROW = np.array([0, 1], np.int64)
 
 Int64s = npt.NDArray[np.int64]
@@ -85,12 +87,22 @@ class Sweep:
         yield from _ahead(fill, list(_cuts(rows, max_rows)), lambda: np.empty((max_rows, self.n_columns), dtype))
 
     def one(self, log: EventLog, customer: int, as_of: int, policy: Policy) -> Floats:
-        """One customer's row, shape (n_columns,), float64; all null if she was not yet known. For single requests."""
-        out = np.full((1, self.n_columns), np.nan)
-        question = self._question(log, np.array([as_of], np.int64), policy)
-        self.module.customers(*self._columns(log), log.offsets, customer, customer + 1, *question, ONE_ROW, out)
-        row: Floats = out[0]
-        return row
+        """One customer's row, shape (n_columns,), float64; all null if she was not yet known."""
+        return self.asker(log, policy)(customer, as_of)
+
+    def asker(self, log: EventLog, policy: Policy) -> Callable[[int, int], Floats]:
+        """`one` for many single requests: everything but the customer and as_of is prepared. Threads may share it."""
+        columns, offsets, first_day = self._columns(log), log.offsets, log.first_ts // DAY_US
+        rest = self._edges_us(policy), self._params(policy), goal_code(log, policy), LOGS, ONE_ROW
+
+        def ask(customer: int, as_of: int) -> Floats:
+            as_ofs, parts = np.array([as_of], np.int64), np.array([_parts(as_of // DAY_US, first_day)], np.float64)
+            out = np.full((1, self.n_columns), np.nan)
+            self.module.customers(*columns, offsets, customer, customer + 1, as_ofs, parts, *rest, out)
+            row: Floats = out[0]
+            return row
+
+        return ask
 
     def _columns(self, log: EventLog) -> list[npt.NDArray[np.generic]]:
         return [log.columns[name] for name in COLUMN_ARGUMENTS]
@@ -169,11 +181,14 @@ def cache_folder() -> Path:
 
 
 def _as_of_parts(log: EventLog, as_ofs: Int64s) -> npt.NDArray[np.float64]:
-    """Per as_of, as in codegen.AS_OF_PARTS: its day since 1970, its day of the year, the log's age in days."""
-    days = as_ofs // DAY_US
-    dates = days.astype("datetime64[D]")
-    day_of_year = (dates - dates.astype("datetime64[Y]")).astype(np.int64) + 1
-    return np.stack([days, day_of_year, days - log.first_ts // DAY_US], axis=1).astype(np.float64)
+    """Per as_of, as in codegen.AS_OF_PARTS, shape (n_as_ofs, 3)."""
+    parts = [_parts(day, log.first_ts // DAY_US) for day in (as_ofs // DAY_US).tolist()]
+    return np.array(parts, np.float64).reshape(-1, 3)
+
+
+def _parts(day: int, first_day: int) -> tuple[int, int, int]:
+    """A day since 1970, its day of the year, and the log's age in days."""
+    return day, date.fromordinal(EPOCH + day).timetuple().tm_yday, day - first_day
 
 
 def _ahead(
