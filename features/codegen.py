@@ -91,9 +91,8 @@ PREPARE = """\
     refunded = False
     for i in range(start, end):
         refunded |= link[i] > 0
-    if refunded:
-        net[:end - start] = amount[start:end]
-        void[:end - start] = False
+        net[i - start] = amount[i]
+        void[i - start] = False
     q = start
     written = 0
     seen = start
@@ -102,8 +101,8 @@ PREPARE = """\
 REFUNDS = """\
         dirty = False
         while refunded and q < end and ts[q] <= as_of:
-            if link[q] > 0:
-                i = q - link[q]
+            i = q - link[q]
+            if i < q and event[i] == goal:
                 net[i - start] += amount[q]
                 void[i - start] = net[i - start] <= 0
                 dirty = dirty or i < p0
@@ -117,8 +116,8 @@ FEED = """\
             t = ts[i]
             day = t // DAY
             ev = event[i]
-            kept = ev == goal and not (refunded and void[i - start])
-            money = net[i - start] if refunded and ev == goal else amount[i]
+            kept = ev == goal and not void[i - start]
+            money = net[i - start]
 """
 
 

@@ -67,7 +67,7 @@ class Sweep:
     n_columns: int
 
     def chunks(
-        self, log: EventLog, as_ofs: Int64s, policy: Policy, dtype: npt.DTypeLike = np.float64, max_rows: int = 65_536
+        self, log: EventLog, as_ofs: Int64s, policy: Policy, dtype: npt.DTypeLike = np.float64, max_rows: int = 32_768
     ) -> Iterator[Chunk]:
         """Stream the table: one row per customer and as_of (microseconds, ascending) on or after her first event."""
         columns, question = self._columns(log), self._question(log, as_ofs, policy)
