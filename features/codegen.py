@@ -1,9 +1,11 @@
 """Declarations in, the source of one pass over a customer's events out.
 
-For each edge the pass keeps one pointer and the running totals asked for at that edge. Walking the cut-offs in
-order, each pointer advances over the events that its edge has passed; then the arithmetic is emitted, a line per
-distinct sub-expression. All additive state is int64; floats appear only in the emitted arithmetic, in a fixed
-order. So a row depends on the customer's events up to as_of and on nothing else, to the last bit.
+Walking the cut-offs in order, the pass feeds each event once to the aggregates, and notes the running totals that
+some window will ask for (`past`). An earlier edge is then a pointer into these notes that advances over the events it
+has passed. After that the arithmetic is emitted, a line per distinct sub-expression; what depends on nothing but
+the events is computed again only when there were some. All additive state is int64; floats appear only in the
+emitted arithmetic, in a fixed order. So a row depends on the customer's events up to as_of and on nothing else, to
+the last bit.
 
 Refunds: an order fully refunded by as_of never happened, and a partly refunded one has its lower amount. When a
 refund known by this cut-off touches an order that an earlier cut-off has already counted, the customer is walked
@@ -13,6 +15,7 @@ again from her first event, with what is now known.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from features.algebra import (
     AGGREGATES,
@@ -38,6 +41,7 @@ from features.errors import UnknownName
 from features.events import CHANNEL_NAMES, EVENT_NAMES, NULL_INT32, UNKNOWN_CATEGORY, UNKNOWN_CHANNEL
 
 COLUMN_ARGUMENTS = ("ts", "event", "channel", "amount", "quantity", "discount", "category", "value", "link")
+CHANGED_BY = ("event", "window", "time")
 AS_OF_PARTS = ("day", "day_of_year", "log_age_days")
 NULLS = {
     "quantity": NULL_INT32, "value": NULL_INT32, "channel": UNKNOWN_CHANNEL, "category": UNKNOWN_CATEGORY,
@@ -46,7 +50,7 @@ NULLS = {
 HEADER = '''"""Generated from the feature catalogue by features.codegen; do not edit."""
 import math
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 DAY = 86_400_000_000
 NONE = -(1 << 62)
@@ -68,32 +72,52 @@ def rows_before(ts, offsets, first, last, as_ofs):
     return rows
 
 
-@njit(nogil=True, cache=True, parallel=True, error_model="numpy")
-def customers(COLUMNS, offsets, first, last, as_ofs, parts, edges, params, goal, logs, rows, out):
-    """Fill `out` with the rows of customers [first, last)."""
-    for c in prange(first, last):
-        if rows[c - first + 1] > rows[c - first]:
-            customer(COLUMNS, offsets[c], offsets[c + 1], as_ofs, parts, edges, params, goal, logs, out,
-                     rows[c - first])
-
-
 @njit(nogil=True, cache=True, error_model="numpy")
-def customers_in_turn(COLUMNS, offsets, first, last, as_ofs, parts, edges, params, goal, logs, rows, out):
-    """The same in one thread: for a few customers, threads cost more than they save."""
+def customers(COLUMNS, offsets, first, last, as_ofs, parts, edges, params, goal, logs, rows, out):
+    """Fill `out` with the rows of customers [first, last); in one thread."""
+    longest = 0
+    for c in range(first, last):
+        longest = max(longest, offsets[c + 1] - offsets[c])
+    net = np.empty(longest, np.int64)
+    void = np.empty(longest, np.bool_)
+    past = np.zeros((longest + 1, TOTALS), np.int64)
     for c in range(first, last):
         if rows[c - first + 1] > rows[c - first]:
-            customer(COLUMNS, offsets[c], offsets[c + 1], as_ofs, parts, edges, params, goal, logs, out,
-                     rows[c - first])
+            customer(COLUMNS, offsets[c], offsets[c + 1], as_ofs, parts, edges, params, goal, logs, net, void, past,
+                     out, rows[c - first])
 '''
 
+PREPARE = """\
+    refunded = False
+    for i in range(start, end):
+        refunded |= link[i] > 0
+        net[i - start] = amount[i]
+        void[i - start] = False
+    q = start
+    written = 0
+    seen = start
+"""
+
 REFUNDS = """\
+        dirty = False
         while refunded and q < end and ts[q] <= as_of:
-            if link[q] > 0:
-                i = q - link[q]
+            i = q - link[q]
+            if i < q and event[i] == goal:
                 net[i - start] += amount[q]
                 void[i - start] = net[i - start] <= 0
                 dirty = dirty or i < p0
             q += 1
+"""
+
+FEED = """\
+        while p0 < end and ts[p0] <= as_of:
+            i = p0
+            p0 += 1
+            t = ts[i]
+            day = t // DAY
+            ev = event[i]
+            kept = ev == goal and not void[i - start]
+            money = net[i - start]
 """
 
 
@@ -109,91 +133,79 @@ class _Writer:
     def __init__(self, expressions: Sequence[Expr]) -> None:
         self.expressions = list(expressions)
         nodes = list(dict.fromkeys(node for expression in expressions for node in walk(expression)))
-        self.atoms = [node for node in nodes if isinstance(node, AGGREGATES)]
+        aggregates = [node for node in nodes if isinstance(node, AGGREGATES)]
+        earlier = [node for node in aggregates if isinstance(node, Additive) and node.edge != NOW]
+        self.totals = list(dict.fromkeys(_until_now(atom) for atom in earlier))
+        self.atoms = list(dict.fromkeys(_until_now(atom) for atom in aggregates))
         self.params = sorted({node.name for node in nodes if isinstance(node, Param)})
-        edges = {_edge(atom) for atom in self.atoms}
-        self.edges = [NOW, *sorted(edges - {NOW}, key=lambda e: (e.horizons, e.days))]
+        self.edges = [NOW, *sorted({atom.edge for atom in earlier}, key=lambda e: (e.horizons, e.days))]
 
     def module(self) -> str:
         columns = ", ".join(COLUMN_ARGUMENTS)
-        return HEADER + self._customer(columns) + ROWS.replace("COLUMNS", columns)
+        rows = ROWS.replace("COLUMNS", columns).replace("TOTALS", str(len(self.totals)))
+        return HEADER + self._customer(columns) + rows
 
     def _customer(self, columns: str) -> str:
-        state = self._state()
+        pointers = range(1, len(self.edges))
         body = [
             '@njit(nogil=True, cache=True, error_model="numpy")',
-            f"def customer({columns}, start, end, as_ofs, parts, edges, params, goal, logs, out, row):",
-            '    """Write one row per as_of on or after the first event, from `row` on; return how many."""',
-            "    refunded = False",
-            "    for i in range(start, end):",
-            "        refunded = refunded or link[i] > 0",
-            "    size = end - start if refunded else 0",
-            "    net = amount[start:start + size].copy()",
-            "    void = np.zeros(size, np.bool_)",
-            "    q = start",
-            *_indent(state, 1),
-            "    written = 0",
+            f"def customer({columns}, start, end, as_ofs, parts, edges, params, goal, logs,",
+            "             net, void, past, out, row):",
+            '    """Write one row per as_of on or after the first event, from `row` on."""',
+            *PREPARE.splitlines(),
+            *_indent(self._state(), 1),
+            *(f"    p{number} = start" for number in pointers),
             "    for k in range(as_ofs.shape[0]):",
             "        as_of = as_ofs[k]",
-            "        dirty = False",
             *REFUNDS.splitlines(),
             "        if dirty:",
-            *_indent(state, 3),
+            *_indent(self._state(), 3),
+            *FEED.splitlines(),
+            *_indent(self._feeds(), 3),
+            "        if p0 == start:",
+            "            continue",
+            "        moved = p0 > seen",
         ]
-        for number in range(len(self.edges)):
-            body += _indent(self._advance(number), 2)
-        body += ["        if p0 == start:", "            continue"]
-        body += _indent(self._emit(), 2)
-        body += ["        written += 1", "    return written", ""]
-        return "\n".join(body) + "\n"
+        for number in pointers:
+            body += [
+                f"        while p{number} < p0 and ts[p{number}] <= as_of - edges[{number}]:",
+                f"            p{number} += 1",
+                "            moved = True",
+            ]
+        return "\n".join([*body, *_indent(self._emit(), 2)]) + "\n\n"
 
     def _state(self) -> list[str]:
-        lines = [f"p{number} = start" for number in range(len(self.edges))]
-        for number, edge in enumerate(self.edges):
-            lines += [f"{self._tracker(stream, number)} = NONE" for stream in self._day_streams(edge)]
+        """Every aggregate before the first event."""
+        lines = ["p0 = start", *(f"{self._tracker(stream)} = NONE" for stream in self._day_streams())]
         for atom in self.atoms:
             name = self._name(atom)
             match atom:
-                case Additive():
+                case Additive() | Gaps(moment="count" | "total" | "squares" | "log_total" | "log_squares"):
                     lines.append(f"{name} = 0")
                 case Decay():
                     lines += [f"{name} = 0.0", f"{name}_at = 0"]
-                case Gaps(moment="smallest" | "largest" | "last" | "log_last"):
-                    lines.append(f"{name} = NONE")
-                case Gaps():
-                    lines.append(f"{name} = 0")
                 case _:
                     lines.append(f"{name} = NONE")
         return lines
 
-    def _advance(self, number: int) -> list[str]:
-        """The loop that moves one edge's pointer and feeds the aggregates kept at that edge."""
-        edge = self.edges[number]
-        atoms = [atom for atom in self.atoms if _edge(atom) == edge]
-        lines = [
-            f"while p{number} < end and ts[p{number}] <= as_of - edges[{number}]:",
-            f"    i = p{number}",
-            f"    p{number} += 1",
-            "    t = ts[i]",
-            "    day = t // DAY",
-            "    ev = event[i]",
-            "    kept = ev == goal and not (refunded and void[i - start])",
-            "    money = net[i - start] if refunded and ev == goal else amount[i]",
-        ]
-        for stream in dict.fromkeys(_stream(atom) for atom in atoms):
-            fed = [line for atom in atoms if _stream(atom) == stream for line in self._feed(atom, number)]
-            if stream in self._day_streams(edge):
-                fed.append(f"{self._tracker(stream, number)} = day")
-            lines += [f"    if {predicate(stream)}:", *_indent(fed, 2)]
-        return lines
+    def _feeds(self) -> list[str]:
+        """What one event does to the aggregates of the streams it belongs to; then the note of the totals so far."""
+        lines = []
+        for stream in dict.fromkeys(_stream(atom) for atom in self.atoms):
+            fed = [line for atom in self.atoms if _stream(atom) == stream for line in self._feed(atom)]
+            if stream in self._day_streams():
+                fed.append(f"{self._tracker(stream)} = day")
+            lines += [f"if {predicate(stream)}:", *_indent(fed, 1)]
+        notes = (f"past[p0 - start, {number}] = {self._name(total)}" for number, total in enumerate(self.totals))
+        return [*lines, *notes]
 
-    def _feed(self, atom: Expr, number: int) -> list[str]:
+    def _feed(self, atom: Expr) -> list[str]:
         name = self._name(atom)
         match atom:
             case Additive(kind="count"):
                 return [f"{name} += 1"]
             case Additive(kind="days", stream=stream):
-                return [f"if {self._tracker(stream, number)} != day:", f"    {name} += 1"]
+                return [f"if {self._tracker(stream)} != day:", f"    {name} += 1"]
             case Additive(kind="known", column=str(column)):
                 return _unless_null(column, [f"{name} += 1"])
             case Additive(column=str(column)):
@@ -208,7 +220,7 @@ class _Writer:
                 known = f"if {name} == NONE or {_value(column)} < {name}:"
                 return _unless_null(column, [known, f"    {name} = {_value(column)}"])
             case Gaps(moment=moment, stream=stream):
-                tracker = self._tracker(stream, number)
+                tracker = self._tracker(stream)
                 fed = _gap_update(moment, name)
                 return [f"if {tracker} != NONE and {tracker} != day:", f"    gap = day - {tracker}", *_indent(fed, 1)]
             case Decay(column=decayed_column, half_life_days=half_life):
@@ -218,17 +230,25 @@ class _Writer:
         raise AssertionError(atom)
 
     def _emit(self) -> list[str]:
-        self.lines: list[str] = []
+        """The arithmetic, each sub-expression once, in three parts by what can change it; then the row."""
+        self.lines: dict[str, list[str]] = {part: [] for part in CHANGED_BY}
         self.values: dict[Expr, str] = {}
-        for column, expression in enumerate(self.expressions):
-            self.lines.append(f"out[row + written, {column}] = {self._expression(expression)}")
-        return self.lines
+        row = [
+            f"out[row + written, {column}] = {self._expression(expression)}"
+            for column, expression in enumerate(self.expressions)
+        ]
+        now, moved, always = self.lines.values()
+        return [
+            "if p0 > seen:", *_indent(["seen = p0", *now], 1),
+            *(["if moved:", *_indent(moved, 1)] if moved else []),
+            *always, *row, "written += 1",
+        ]  # fmt: skip
 
     def _expression(self, node: Expr) -> str:
         if node not in self.values:
             text = self._text(node)
             name = self.values[node] = f"v{len(self.values)}"
-            self.lines.append(f"{name} = {text}")
+            self.lines[_changed_by(node)].append(f"{name} = {text}")
         return self.values[node]
 
     def _text(self, node: Expr) -> str:
@@ -251,6 +271,9 @@ class _Writer:
             case When(condition, then, otherwise):
                 test, yes, no = (self._expression(part) for part in (condition, then, otherwise))
                 return f"{yes} if {test} else {no}"
+            case Additive(edge=edge) if edge != NOW:
+                pointer, total = self.edges.index(edge), self.totals.index(_until_now(node))
+                return f"float(past[p{pointer} - start, {total}])"
             case Additive():
                 return f"float({self._name(node)})"
             case Decay(half_life_days=half_life):
@@ -266,14 +289,13 @@ class _Writer:
         assert isinstance(atom, AGGREGATES)
         return f"s{self.atoms.index(atom)}"
 
-    def _day_streams(self, edge: Edge) -> list[AnyStream]:
-        """Streams of which this edge must remember the latest day."""
-        wanted = [a for a in self.atoms if _edge(a) == edge and (isinstance(a, Gaps) or _counts_days(a))]
+    def _day_streams(self) -> list[AnyStream]:
+        """Streams of which the latest day must be remembered."""
+        wanted = [atom for atom in self.atoms if isinstance(atom, Gaps) or _counts_days(atom)]
         return list(dict.fromkeys(_stream(atom) for atom in wanted))
 
-    def _tracker(self, stream: AnyStream, number: int) -> str:
-        streams = list(dict.fromkeys(_stream(atom) for atom in self.atoms))
-        return f"d{number}_{streams.index(stream)}"
+    def _tracker(self, stream: AnyStream) -> str:
+        return f"d{self._day_streams().index(stream)}"
 
 
 def predicate(stream: AnyStream) -> str:
@@ -338,8 +360,17 @@ def _gap_update(moment: str, name: str) -> list[str]:
     }[moment]
 
 
-def _edge(atom: Expr) -> Edge:
-    return atom.edge if isinstance(atom, Additive) else NOW
+def _until_now(atom: Expr) -> Expr:
+    """The same aggregate up to as_of."""
+    return replace(atom, edge=NOW) if isinstance(atom, Additive) else atom
+
+
+def _changed_by(expression: Expr) -> str:
+    """Whether only an event, or an event's leaving a window, or the mere passing of time changes its value."""
+    nodes = list(walk(expression))
+    if any(isinstance(node, AsOf | Decay) for node in nodes):
+        return "time"
+    return "window" if any(isinstance(node, Additive) and node.edge != NOW for node in nodes) else "event"
 
 
 def _stream(atom: Expr) -> AnyStream:

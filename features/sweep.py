@@ -12,14 +12,19 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
+from itertools import cycle
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
+from numba import get_num_threads
 
 from features.algebra import Edge, Expr
 from features.codegen import COLUMN_ARGUMENTS, source
@@ -27,14 +32,14 @@ from features.errors import EventsError
 from features.events import DAY_US, EVENT_NAMES, FIRST_CUSTOM
 from features.lifecycle import Policy
 from features.log import EventLog
-from features.parallel import ONE_AT_A_TIME
 
 logger = logging.getLogger(__name__)
 
 LONGEST_GAP = 40_000  # days; a gap of a century is its own problem
 LOGS = np.round(np.log(np.maximum(np.arange(LONGEST_GAP), 1)) * 1e6).astype(np.int64)
 
-CUSTOMERS_WORTH_THREADS = 256
+EPOCH = date(1970, 1, 1).toordinal()
+ONE_ROW = np.array([0, 1], np.int64)
 
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating]
@@ -62,36 +67,42 @@ class Sweep:
     n_columns: int
 
     def chunks(
-        self, log: EventLog, as_ofs: Int64s, policy: Policy, dtype: npt.DTypeLike = np.float64, max_rows: int = 65_536
+        self, log: EventLog, as_ofs: Int64s, policy: Policy, dtype: npt.DTypeLike = np.float64, max_rows: int = 32_768
     ) -> Iterator[Chunk]:
         """Stream the table: one row per customer and as_of (microseconds, ascending) on or after her first event."""
         columns, question = self._columns(log), self._question(log, as_ofs, policy)
         rows = self.module.rows_before(log.columns["ts"], log.offsets, 0, log.n_customers, as_ofs)
-        buffer = np.empty((0, self.n_columns), dtype)
-        for first, last in _cuts(rows, max_rows):
-            size = int(rows[last] - rows[first])
+
+        def fill(cut: tuple[int, int], buffer: Floats) -> Chunk:
+            first, last = cut
+            part = rows[first : last + 1] - rows[first]
+            size, per_customer = int(part[-1]), np.diff(part)
             if size > len(buffer):
                 buffer = np.empty((size, self.n_columns), dtype)
-            part = rows[first : last + 1] - rows[first]
-            arguments = (*columns, log.offsets, first, last, *question, part, buffer)
-            if last - first < CUSTOMERS_WORTH_THREADS:
-                self.module.customers_in_turn(*arguments)
-            else:
-                with ONE_AT_A_TIME:
-                    self.module.customers(*arguments)
-            per_customer = np.diff(part)
+            self.module.customers(*columns, log.offsets, first, last, *question, part, buffer)
             customer = np.repeat(np.arange(first, last), per_customer)
             as_of = np.arange(size) - np.repeat(part[1:], per_customer) + len(as_ofs)
-            yield Chunk(buffer[:size], customer, as_of)
+            return Chunk(buffer[:size], customer, as_of)
+
+        yield from _ahead(fill, list(_cuts(rows, max_rows)), lambda: np.empty((max_rows, self.n_columns), dtype))
 
     def one(self, log: EventLog, customer: int, as_of: int, policy: Policy) -> Floats:
-        """One customer's row, shape (n_columns,), float64; all null if she was not yet known. For single requests."""
-        out = np.full((1, self.n_columns), np.nan)
-        question = self._question(log, np.array([as_of], np.int64), policy)
-        start, end = log.offsets[customer], log.offsets[customer + 1]
-        self.module.customer(*self._columns(log), start, end, *question, out, 0)
-        row: Floats = out[0]
-        return row
+        """One customer's row, shape (n_columns,), float64; all null if she was not yet known."""
+        return self.asker(log, policy)(customer, as_of)
+
+    def asker(self, log: EventLog, policy: Policy) -> Callable[[int, int], Floats]:
+        """`one` for many single requests: everything but the customer and as_of is prepared. Threads may share it."""
+        columns, offsets, first_day = self._columns(log), log.offsets, log.first_ts // DAY_US
+        rest = self._edges_us(policy), self._params(policy), goal_code(log, policy), LOGS, ONE_ROW
+
+        def ask(customer: int, as_of: int) -> Floats:
+            as_ofs, parts = np.array([as_of], np.int64), np.array([_parts(as_of // DAY_US, first_day)], np.float64)
+            out = np.full((1, self.n_columns), np.nan)
+            self.module.customers(*columns, offsets, customer, customer + 1, as_ofs, parts, *rest, out)
+            row: Floats = out[0]
+            return row
+
+        return ask
 
     def _columns(self, log: EventLog) -> list[npt.NDArray[np.generic]]:
         return [log.columns[name] for name in COLUMN_ARGUMENTS]
@@ -170,11 +181,38 @@ def cache_folder() -> Path:
 
 
 def _as_of_parts(log: EventLog, as_ofs: Int64s) -> npt.NDArray[np.float64]:
-    """Per as_of, as in codegen.AS_OF_PARTS: its day since 1970, its day of the year, the log's age in days."""
-    days = as_ofs // DAY_US
-    dates = days.astype("datetime64[D]")
-    day_of_year = (dates - dates.astype("datetime64[Y]")).astype(np.int64) + 1
-    return np.stack([days, day_of_year, days - log.first_ts // DAY_US], axis=1).astype(np.float64)
+    """Per as_of, as in codegen.AS_OF_PARTS, shape (n_as_ofs, 3)."""
+    parts = [_parts(day, log.first_ts // DAY_US) for day in (as_ofs // DAY_US).tolist()]
+    return np.array(parts, np.float64).reshape(-1, 3)
+
+
+def _parts(day: int, first_day: int) -> tuple[int, int, int]:
+    """A day since 1970, its day of the year, and the log's age in days."""
+    return day, date.fromordinal(EPOCH + day).timetuple().tm_yday, day - first_day
+
+
+def _ahead(
+    fill: Callable[[tuple[int, int], Floats], Chunk], cuts: Sequence[tuple[int, int]], buffer: Callable[[], Floats]
+) -> Iterator[Chunk]:
+    """Each cut's chunk, in order; while one is used, a thread per core fills the next ones.
+
+    No thread ever waits for another, as they would at the end of each parallel loop: on a busy machine, that is most
+    of the time.
+    """
+    workers = min(get_num_threads(), len(cuts))
+    if workers < 2:
+        spare = buffer()
+        yield from (fill(cut, spare) for cut in cuts)
+        return
+    buffers = cycle([buffer() for _ in range(workers + 1)])  # one more, for the chunk that is being used
+    with ThreadPoolExecutor(workers) as pool:
+        started: deque[Future[Chunk]] = deque()
+        for cut in cuts:
+            started.append(pool.submit(fill, cut, next(buffers)))
+            if len(started) > workers:
+                yield started.popleft().result()
+        while started:
+            yield started.popleft().result()
 
 
 def _cuts(rows: Int64s, max_rows: int) -> Iterator[tuple[int, int]]:
