@@ -28,6 +28,10 @@ from features.events import DAY_US, end_of_day_us  # noqa: E402
 Measured = dict[str, float | list[int]]
 
 ENGINES = {"sweep": Ours, "duckdb": DuckDB, "polars": Polars, "pandas": Pandas}
+HEADINGS = (
+    "events", "as_ofs", "engine", "seconds", "× sweep", "× group-by-sum", "rows", "peak MB", "mapped MB",
+    "equal columns",
+)  # fmt: skip
 LIMIT = "group-by-sum"  # one scan of two columns in DuckDB, whatever the number of as_ofs
 LAST_AS_OF = end_of_day_us("2024-09-01")
 MOST_WORK = {"duckdb": 2.5e8, "polars": 2.5e8, "pandas": 1.3e8}  # events × as_ofs; more takes minutes
@@ -37,8 +41,7 @@ CHECKED_EVENTS = 2e7  # above this, results are not compared: it would take long
 def main() -> None:
     """Measure and print a Markdown table."""
     options = _options()
-    print("| events | as_ofs | engine | seconds | × sweep | × group-by-sum | rows | peak MB | equal columns |")
-    print("|---|---|---|---|---|---|---|---|---|", flush=True)
+    print(f"| {' | '.join(HEADINGS)} |\n{'|---' * len(HEADINGS)}|", flush=True)
     for n_events in options.events:
         _child("generate", options.folder, n_events, 0, check=False)
         for n_as_ofs in options.cutoffs:
@@ -58,14 +61,15 @@ def _report(options: argparse.Namespace, n_events: int, n_as_ofs: int) -> None:
         ours = f"{seconds[engine] / seconds['sweep']:.1f}" if "sweep" in seconds else ""
         limit = f"{seconds[engine] / seconds[LIMIT]:.1f}"
         peak = max(float(run["peak_mb"]) for run in measured)
+        mapped = max(float(run["mapped_mb"]) for run in measured)
         equal = _equal(measured[0].get("sums"), runs.get("sweep", [{}])[0].get("sums"))
         print(
             f"| {n_events:,} | {n_as_ofs} | {engine} | {seconds[engine]:.2f} | {ours} | {limit} "
-            f"| {measured[0]['rows']:,} | {peak:,.0f} | {equal} |",
+            f"| {measured[0]['rows']:,} | {peak:,.0f} | {mapped:,.0f} | {equal} |",
             flush=True,
         )
     for engine in set(options.engines) - set(engines):
-        print(f"| {n_events:,} | {n_as_ofs} | {engine} | left out: it would take minutes | | | | | |", flush=True)
+        print(f"| {n_events:,} | {n_as_ofs} | {engine} | left out: it would take minutes | | | | | | |", flush=True)
 
 
 def _equal(found: object, expected: object) -> str:
@@ -92,16 +96,19 @@ def _measure(name: str, folder: Path, n_events: int, n_as_ofs: int, check: bool)
     engine = Ours(store) if name == "sweep" else ENGINES.get(name, DuckDB)(parquet)
     start = time.perf_counter()
     rows = engine.group_by_sum() if name == LIMIT else engine.stream(as_ofs)
-    measured: Measured = {"seconds": time.perf_counter() - start, "rows": rows, "peak_mb": _peak_mb()}
+    measured: Measured = {"seconds": time.perf_counter() - start, "rows": rows, "peak_mb": _mb("VmHWM")}
+    measured["mapped_mb"] = _mb("RssFile")
     if check and name != LIMIT:
         measured["sums"] = _checksums(engine, as_ofs)
     return measured
 
 
-def _peak_mb() -> float:
-    """This program's peak, mapped files included; not ru_maxrss, which a child inherits from its parent."""
+def _mb(name: str) -> float:
+    """VmHWM: this program's peak, mapped files included (ru_maxrss would be inherited from the parent). RssFile: what
+    is mapped now, pages of the store that the system takes back when others need the memory.
+    """
     status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    return int(status.split(f"{name}:")[1].split()[0]) / 1024
 
 
 def _checksums(engine: Ours | DuckDB | Polars | Pandas, as_ofs: npt.NDArray[np.int64]) -> list[int]:

@@ -41,7 +41,6 @@ from features.errors import UnknownName
 from features.events import CHANNEL_NAMES, EVENT_NAMES, NULL_INT32, UNKNOWN_CATEGORY, UNKNOWN_CHANNEL
 
 COLUMN_ARGUMENTS = ("ts", "event", "channel", "amount", "quantity", "discount", "category", "value", "link")
-CHANGED_BY = ("event", "window", "time")
 AS_OF_PARTS = ("day", "day_of_year", "log_age_days")
 NULLS = {
     "quantity": NULL_INT32, "value": NULL_INT32, "channel": UNKNOWN_CHANNEL, "category": UNKNOWN_CATEGORY,
@@ -164,13 +163,11 @@ class _Writer:
             *_indent(self._feeds(), 3),
             "        if p0 == start:",
             "            continue",
-            "        moved = p0 > seen",
         ]
         for number in pointers:
             body += [
                 f"        while p{number} < p0 and ts[p{number}] <= as_of - edges[{number}]:",
                 f"            p{number} += 1",
-                "            moved = True",
             ]
         return "\n".join([*body, *_indent(self._emit(), 2)]) + "\n\n"
 
@@ -230,25 +227,22 @@ class _Writer:
         raise AssertionError(atom)
 
     def _emit(self) -> list[str]:
-        """The arithmetic, each sub-expression once, in three parts by what can change it; then the row."""
-        self.lines: dict[str, list[str]] = {part: [] for part in CHANGED_BY}
+        """The arithmetic, each sub-expression once, first what only a new event can change; then the row."""
+        self.lines: list[str] = []
+        self.lines_after_event: list[str] = []
         self.values: dict[Expr, str] = {}
         row = [
             f"out[row + written, {column}] = {self._expression(expression)}"
             for column, expression in enumerate(self.expressions)
         ]
-        now, moved, always = self.lines.values()
-        return [
-            "if p0 > seen:", *_indent(["seen = p0", *now], 1),
-            *(["if moved:", *_indent(moved, 1)] if moved else []),
-            *always, *row, "written += 1",
-        ]  # fmt: skip
+        return ["if p0 > seen:", *_indent(["seen = p0", *self.lines_after_event], 1), *self.lines, *row, "written += 1"]
 
     def _expression(self, node: Expr) -> str:
         if node not in self.values:
             text = self._text(node)
             name = self.values[node] = f"v{len(self.values)}"
-            self.lines[_changed_by(node)].append(f"{name} = {text}")
+            lines = self.lines_after_event if _changes_with_events_only(node) else self.lines
+            lines.append(f"{name} = {text}")
         return self.values[node]
 
     def _text(self, node: Expr) -> str:
@@ -365,12 +359,11 @@ def _until_now(atom: Expr) -> Expr:
     return replace(atom, edge=NOW) if isinstance(atom, Additive) else atom
 
 
-def _changed_by(expression: Expr) -> str:
-    """Whether only an event, or an event's leaving a window, or the mere passing of time changes its value."""
-    nodes = list(walk(expression))
-    if any(isinstance(node, AsOf | Decay) for node in nodes):
-        return "time"
-    return "window" if any(isinstance(node, Additive) and node.edge != NOW for node in nodes) else "event"
+def _changes_with_events_only(expression: Expr) -> bool:
+    """Whether its value stays the same for as long as no event comes: neither time nor a window is part of it."""
+    return not any(
+        isinstance(node, AsOf | Decay) or (isinstance(node, Additive) and node.edge != NOW) for node in walk(expression)
+    )
 
 
 def _stream(atom: Expr) -> AnyStream:
