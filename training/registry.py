@@ -19,6 +19,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+import sqlalchemy
 import xgboost as xgb
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
@@ -64,9 +65,16 @@ def connect() -> None:
     for chatty in ("mlflow", "alembic"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
+        _reach_database(tracking_uri())
         _client().search_registered_models(max_results=1)
     except Exception as error:  # a missing driver, a damaged database: each speaks in its own words
         raise RegistryError(_unreachable(error)) from error
+
+
+def _reach_database(uri: str) -> None:
+    """Raises SQLAlchemy's own error at once where MLflow would try a silent database server again for minutes."""
+    if uri.startswith(("postgresql", "mysql", "mssql")):
+        sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool).connect().close()
 
 
 def log_metrics(prefix: str, measures: Mapping[str, float]) -> None:
