@@ -5,11 +5,14 @@ with what came in the days after. CDNOW and Complete Journey come from PyPI pack
 file lies at ../shared/data. Prints a Markdown table with paired-bootstrap verdicts (customers, 95 %).
 """
 
+# ruff: noqa: E402  # the imports come after the path and the threads are set
 from __future__ import annotations
 
 import os
+import sys
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120  # not benchmarks/features.py
 
 import time
 import warnings
@@ -143,7 +146,7 @@ def rows(truth: Truth, theirs: Forecast, ours: Forecast) -> list[str]:
     }
     lines = []
     for name, (measure, sign) in measures.items():
-        d = bootstrap(lambda i, m=measure, s=sign: s * (m(ours, i) - m(theirs, i)), len(n))  # type: ignore[misc]
+        d = bootstrap(lambda i, m=measure, s=sign: s * (m(ours, i) - m(theirs, i)), len(n))  # type: ignore[misc]  # defaults bind the loop
         low, high = sorted((sign * d.low, sign * d.high))
         difference = f"{sign * d.mean:+.4f} [{low:+.4f}, {high:+.4f}]"
         lines.append(f"{name} | {measure(theirs, n):.4f} | {measure(ours, n):.4f} | {difference} | {d.verdict}")
