@@ -58,13 +58,13 @@ NONE = -(1 << 62)
 
 ROWS = '''
 @njit(nogil=True, cache=True, error_model="numpy")
-def rows_before(ts, offsets, first, last, as_ofs):
+def rows_before(ts, starts, ends, first, last, as_ofs):
     """Rows of each customer in [first, last): one per as_of on or after her first event; as running totals."""
     rows = np.zeros(last - first + 1, np.int64)
     for c in range(first, last):
         known = 0
-        if offsets[c + 1] > offsets[c]:
-            t = ts[offsets[c]]
+        if ends[c] > starts[c]:
+            t = ts[starts[c]]
             for k in range(as_ofs.shape[0]):
                 known += t <= as_ofs[k]
         rows[c - first + 1] = rows[c - first] + known
@@ -72,17 +72,17 @@ def rows_before(ts, offsets, first, last, as_ofs):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def customers(COLUMNS, offsets, first, last, as_ofs, parts, edges, params, goal, logs, rows, out):
+def customers(COLUMNS, starts, ends, first, last, as_ofs, parts, edges, params, goal, logs, rows, out):
     """Fill `out` with the rows of customers [first, last); in one thread."""
     longest = 0
     for c in range(first, last):
-        longest = max(longest, offsets[c + 1] - offsets[c])
+        longest = max(longest, ends[c] - starts[c])
     net = np.empty(longest, np.int64)
     void = np.empty(longest, np.bool_)
     past = np.zeros((longest + 1, TOTALS), np.int64)
     for c in range(first, last):
         if rows[c - first + 1] > rows[c - first]:
-            customer(COLUMNS, offsets[c], offsets[c + 1], as_ofs, parts, edges, params, goal, logs, net, void, past,
+            customer(COLUMNS, starts[c], ends[c], as_ofs, parts, edges, params, goal, logs, net, void, past,
                      out, rows[c - first])
 '''
 

@@ -1,6 +1,6 @@
 """The data doctor: what is wrong with a log, found / expected / what to do, before anything is loaded.
 
-`examine` takes the raw rows and gives the good ones, typed; the bad ones, each with its reason (the quarantine); and
+It takes the raw rows and gives the good ones, typed and coded; the bad ones, each with its reason (the quarantine); and
 its findings: an *error* stops a load, a *warning* says what was done about it, *advice* what could be better.
 """
 
@@ -14,10 +14,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from features.errors import EventsError
-from features.events import CHANNEL_NAMES, DAY_US, EVENT_NAMES, MOST_OWN_NAMES
+from features.events import DAY_US, MOST_OWN_NAMES, NULL_INT32
+from features.keys import mixed
 from features.policy import HORIZONS
 from features.readers import ROW_NUMBER
-from features.typed import TypedRows, typed_rows
+from features.rows import Coder, Rows
+from features.typed import typed_rows
 
 MAX_BAD_SHARE = 0.05
 GAP_FACTOR = 20  # a silence of the whole shop this many times longer than its usual day-to-day step is a hole
@@ -48,12 +50,17 @@ class Finding:
 
 @dataclass
 class Checkup:
-    """What `examine` gives: typed good rows, quarantined raw rows with a `reason`, findings; rows_read counts both."""
+    """What the doctor gives: good rows, quarantined raw rows with a `reason`, findings; rows_read counts both."""
 
-    good: pd.DataFrame
+    rows: Rows
     quarantine: pd.DataFrame
     rows_read: int
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def good(self) -> pd.DataFrame:
+        """The good rows, to look at; see `Rows.frame`."""
+        return self.rows.frame()
 
     @property
     def errors(self) -> list[Finding]:
@@ -70,25 +77,47 @@ class Checkup:
         self.findings.append(Finding(severity, code, rows, found, expected, todo))
 
 
-def examine(raw: pd.DataFrame, now_us: int, max_bad_share: float = MAX_BAD_SHARE) -> Checkup:
-    """Type, judge and sort out the rows. now_us: the present, in microseconds since 1970; later rows are bad.
+class Doctor:
+    """Examines a log a batch of raw rows at a time; then gives its `checkup`."""
 
-    Good rows have ts (int64 microseconds), customer_id and event (text), amount_minor and discount_minor (int64,
-    refunds negative) and whatever optional columns the raw rows have, typed.
-    """
-    rows = typed_rows(raw, now_us)
-    bad = rows.reason.notna().to_numpy()
-    quarantine = raw[bad].assign(reason=rows.reason[bad])
-    checkup = Checkup(rows.typed[~bad].reset_index(drop=True), quarantine, len(raw))
-    _report_bad(checkup, max_bad_share)
-    _report_zones(checkup, rows)
-    if len(checkup.good):
-        for report in (
-            _report_names, _report_currencies, _report_ids, _report_repeats, _report_refunds, _report_order_ids,
-            _report_orders, _report_values, _report_days,
-        ):  # fmt: skip
-            report(checkup, checkup.good)
-    return checkup
+    def __init__(self, now_us: int) -> None:
+        """now_us: the present, in microseconds since 1970; later rows are bad."""
+        self._now_us = now_us
+        self._coder = Coder()
+        self._quarantine: list[pd.DataFrame] = []
+        self._read = self._zoned = self._naive = 0
+
+    def take(self, raw: pd.DataFrame, file: int = 0) -> None:
+        """Type and judge a batch; files are numbered, since only rows of one file can repeat each other."""
+        rows = typed_rows(raw, self._now_us)
+        bad = rows.reason.notna().to_numpy()
+        self._coder.add(rows.typed[~bad] if bad.any() else rows.typed, file)
+        if bad.any() or not self._quarantine:
+            self._quarantine.append(raw[bad].assign(reason=rows.reason[bad]))
+        self._read += len(raw)
+        self._zoned += rows.zoned
+        self._naive += rows.naive
+
+    def checkup(self, max_bad_share: float = MAX_BAD_SHARE) -> Checkup:
+        """What was found in all batches."""
+        quarantine = pd.concat(self._quarantine) if self._quarantine else pd.DataFrame({"reason": []})
+        checkup = Checkup(self._coder.rows(), quarantine, self._read)
+        _report_bad(checkup, max_bad_share)
+        _report_zones(checkup, self._zoned, self._naive)
+        if len(checkup.rows):
+            for report in (
+                _report_names, _report_currencies, _report_ids, _report_repeats, _report_refunds, _report_order_ids,
+                _report_orders, _report_values, _report_days,
+            ):  # fmt: skip
+                report(checkup, checkup.rows)
+        return checkup
+
+
+def examine(raw: pd.DataFrame, now_us: int, max_bad_share: float = MAX_BAD_SHARE) -> Checkup:
+    """The checkup of a frame of raw rows. now_us: the present, in microseconds since 1970; later rows are bad."""
+    doctor = Doctor(now_us)
+    doctor.take(raw)
+    return doctor.checkup(max_bad_share)
 
 
 def summary(findings: Iterable[Finding]) -> str:
@@ -115,34 +144,34 @@ def _report_bad(checkup: Checkup, max_bad_share: float) -> None:
         )  # fmt: skip
 
 
-def _report_zones(checkup: Checkup, rows: TypedRows) -> None:
-    if rows.zoned and rows.naive:
+def _report_zones(checkup: Checkup, zoned: int, naive: int) -> None:
+    if zoned and naive:
         checkup.add(
-            "warning", "mixed_time_zones", rows.naive,
-            f"{rows.naive:,} times without a zone among {rows.zoned:,} with one", "one kind",
+            "warning", "mixed_time_zones", naive,
+            f"{naive:,} times without a zone among {zoned:,} with one", "one kind",
             "They were taken as UTC; add the zone to the export.",
         )  # fmt: skip
 
 
-def _report_names(checkup: Checkup, good: pd.DataFrame) -> None:
-    for column, known in (("event", EVENT_NAMES), ("channel", CHANNEL_NAMES)):
-        own = set(good[column].dropna().unique()).difference(known) if column in good else set()
+def _report_names(checkup: Checkup, rows: Rows) -> None:
+    for column in ("event", "channel"):
+        own = rows.names[column]
         if len(own) > MOST_OWN_NAMES:
             found, expected = f"{len(own):,} {column}s of your own", f"at most {MOST_OWN_NAMES}"
-            checkup.add("error", f"too_many_{column}s", len(good), found, expected, "Group them before the export.")
+            checkup.add("error", f"too_many_{column}s", len(rows), found, expected, "Group them before the export.")
 
 
-def _report_currencies(checkup: Checkup, good: pd.DataFrame) -> None:
-    currencies = sorted(good["currency"].dropna().unique()) if "currency" in good else []
+def _report_currencies(checkup: Checkup, rows: Rows) -> None:
+    currencies = sorted(rows.currencies)
     if len(currencies) > 1:
         checkup.add(
-            "error", "currency_mix", len(good), f"{len(currencies)} currencies ({', '.join(currencies[:5])})", "one",
+            "error", "currency_mix", len(rows), f"{len(currencies)} currencies ({', '.join(currencies[:5])})", "one",
             "Convert the amounts to one currency, or load one at a time.",
         )  # fmt: skip
 
 
-def _report_ids(checkup: Checkup, good: pd.DataFrame) -> None:
-    ids = pd.Series(good["customer_id"].unique(), dtype="string")
+def _report_ids(checkup: Checkup, rows: Rows) -> None:
+    ids = pd.Series(rows.ids, dtype="string")
     alike = ids[ids.str.strip().str.lower().duplicated(keep=False)]
     if len(alike):
         checkup.add(
@@ -152,8 +181,8 @@ def _report_ids(checkup: Checkup, good: pd.DataFrame) -> None:
         )  # fmt: skip
 
 
-def _report_repeats(checkup: Checkup, good: pd.DataFrame) -> None:
-    repeated = 0 if "message_id" in good else int(good.duplicated().sum())
+def _report_repeats(checkup: Checkup, rows: Rows) -> None:
+    repeated = 0 if "message_id" in rows.given else int((rows.occurrence > 0).sum())
     if repeated:
         checkup.add(
             "warning", "duplicates", repeated, f"{repeated:,} rows that repeat another to the letter",
@@ -161,50 +190,50 @@ def _report_repeats(checkup: Checkup, good: pd.DataFrame) -> None:
         )  # fmt: skip
 
 
-def _report_refunds(checkup: Checkup, good: pd.DataFrame) -> None:
-    loose = (good["event"] == "order_refunded").to_numpy(bool)
-    if "order_id" in good and loose.any():
-        code, order_ids = pd.factorize(good["order_id"])  # -1, the last entry, for null
-        is_ordered = np.zeros(len(order_ids) + 1, np.bool_)
-        is_ordered[code[~loose]] = True
-        is_ordered[-1] = False
-        loose &= ~is_ordered[code]
-    if rows := int(loose.sum()):
+def _report_refunds(checkup: Checkup, rows: Rows) -> None:
+    loose = rows.is_event("order_refunded")
+    if "order_key" in rows.columns and loose.any():
+        keys = rows.columns["order_key"]
+        ordered = keys[~loose & np.isin(keys, keys[loose])]
+        loose &= ~np.isin(keys, ordered[ordered != 0])
+    if count := int(loose.sum()):
         checkup.add(
-            "advice", "refunds_without_orders", rows,
-            f"{rows:,} refunds whose order_id is missing or of no order in this file", "the order they refund",
+            "advice", "refunds_without_orders", count,
+            f"{count:,} refunds whose order_id is missing or of no order in this file", "the order they refund",
             "Unless that order is in the store, they lower spend on their own day and undo no order.",
         )  # fmt: skip
 
 
-def _report_order_ids(checkup: Checkup, good: pd.DataFrame) -> None:
-    orders = good[good["event"] == "order_completed"]
-    if "order_id" not in good or not orders["order_id"].notna().any():
+def _report_order_ids(checkup: Checkup, rows: Rows) -> None:
+    if "order_key" not in rows.columns:
         return
-    known = orders.loc[orders["order_id"].notna(), ["customer_id", "order_id"]]
-    if split := int(known.duplicated().sum()):
+    known = rows.is_event("order_completed") & (rows.columns["order_key"] != 0)
+    keys = rows.columns["order_key"][known]
+    pairs = np.sort(mixed([keys, rows.customer[known]]))
+    if split := int((pairs[1:] == pairs[:-1]).sum()):
         checkup.add(
             "warning", "order_in_several_rows", split,
             f"{split:,} order_completed rows with an order_id that the same customer already had", "one row an order",
             "Each counts as an order. If these are an order's lines, sum them into one row before loading.",
         )  # fmt: skip
-    if shared := int(known.drop_duplicates()["order_id"].duplicated().sum()):
+    distinct = len(pairs) - split
+    if shared := distinct - len(np.unique(keys)):
         checkup.add(
             "warning", "order_id_collision", shared, f"{shared:,} order_ids used by more than one customer",
             "one customer an order_id", "They were kept apart; a refund undoes the order of its own customer only.",
         )  # fmt: skip
 
 
-def _report_orders(checkup: Checkup, good: pd.DataFrame) -> None:
-    if not (good["event"] == "order_completed").any():
+def _report_orders(checkup: Checkup, rows: Rows) -> None:
+    if not rows.is_event("order_completed").any():
         todo = "Name the goal event in the policy, or map the event column."
         checkup.add("warning", "no_orders", 0, "no order_completed", "orders, or another goal event", todo)
 
 
-def _report_values(checkup: Checkup, good: pd.DataFrame) -> None:
-    for event, highest in HIGHEST_VALUE.items() if "value" in good else ():
-        values = good["value"][good["event"] == event]
-        wrong = int(((values < 0) | (values > highest)).sum())
+def _report_values(checkup: Checkup, rows: Rows) -> None:
+    for event, highest in HIGHEST_VALUE.items() if "value" in rows.columns else ():
+        values = np.asarray(rows.columns["value"], np.int64)[rows.is_event(event)]
+        wrong = int(((values != NULL_INT32) & ((values < 0) | (values > 100 * highest))).sum())
         if wrong:
             checkup.add(
                 "warning", "values_out_of_range", wrong, f"{wrong:,} {event} with a value outside 0 to {highest}",
@@ -212,8 +241,9 @@ def _report_values(checkup: Checkup, good: pd.DataFrame) -> None:
             )  # fmt: skip
 
 
-def _report_days(checkup: Checkup, good: pd.DataFrame) -> None:
-    days = np.unique(good["ts"].to_numpy() // DAY_US)
+def _report_days(checkup: Checkup, rows: Rows) -> None:
+    day = np.asarray(rows.columns["ts"], np.int64) // DAY_US
+    days = np.flatnonzero(np.bincount(day - day.min())) + day.min()
     if (span := int(days[-1] - days[0]) + 1) < FEW_DAYS:
         todo = f"A prediction of {HORIZONS[0]} days needs three times as many: load more history."
         checkup.add("advice", "short_history", 0, f"{span} days of history", f"at least {FEW_DAYS}", todo)

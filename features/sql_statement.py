@@ -24,7 +24,7 @@ from features.catalogue.declare import Feature
 from features.errors import UnknownName
 from features.events import DAY_US, FIRST_CUSTOM, REFUND
 from features.lifecycle import Policy
-from features.log import REFUNDABLE
+from features.runs import REFUNDABLE
 from features.sql_terms import NULLABLE, Arithmetic, decimal, guarded_exp, inexact, outermost, stream_text, value_text
 from features.sweep import LONGEST_GAP
 

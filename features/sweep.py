@@ -71,7 +71,9 @@ class Sweep:
     ) -> Iterator[Chunk]:
         """Stream the table: one row per customer and as_of (microseconds, ascending) on or after her first event."""
         columns, question = self._columns(log), self._question(log, as_ofs, policy)
-        rows = self.module.rows_before(log.columns["ts"], log.offsets, 0, log.n_customers, as_ofs)
+        owners = log.starts, log.ends
+        rows = self.module.rows_before(log.columns["ts"], *owners, 0, log.n_customers, as_ofs)
+        log.release(0, len(log.columns["ts"]))
 
         def fill(cut: tuple[int, int], buffer: Floats) -> Chunk:
             first, last = cut
@@ -79,7 +81,9 @@ class Sweep:
             size, per_customer = int(part[-1]), np.diff(part)
             if size > len(buffer):
                 buffer = np.empty((size, self.n_columns), dtype)
-            self.module.customers(*columns, log.offsets, first, last, *question, part, buffer)
+            self.module.customers(*columns, *owners, first, last, *question, part, buffer)
+            if log.is_compact:
+                log.release(int(log.starts[first]), int(log.ends[last - 1]))
             customer = np.repeat(np.arange(first, last), per_customer)
             as_of = np.arange(size) - np.repeat(part[1:], per_customer) + len(as_ofs)
             return Chunk(buffer[:size], customer, as_of)
@@ -92,13 +96,13 @@ class Sweep:
 
     def asker(self, log: EventLog, policy: Policy) -> Callable[[int, int], Floats]:
         """`one` for many single requests: everything but the customer and as_of is prepared. Threads may share it."""
-        columns, offsets, first_day = self._columns(log), log.offsets, log.first_ts // DAY_US
+        columns, owners, first_day = self._columns(log), (log.starts, log.ends), log.first_ts // DAY_US
         rest = self._edges_us(policy), self._params(policy), goal_code(log, policy), LOGS, ONE_ROW
 
         def ask(customer: int, as_of: int) -> Floats:
             as_ofs, parts = np.array([as_of], np.int64), np.array([_parts(as_of // DAY_US, first_day)], np.float64)
             out = np.full((1, self.n_columns), np.nan)
-            self.module.customers(*columns, offsets, customer, customer + 1, as_ofs, parts, *rest, out)
+            self.module.customers(*columns, *owners, customer, customer + 1, as_ofs, parts, *rest, out)
             row: Floats = out[0]
             return row
 

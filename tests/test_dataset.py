@@ -77,7 +77,7 @@ def traces(dataset):
 
 
 def log_of_rows(rows):
-    return to_log(examine(rows.assign(row=range(1, len(rows) + 1)), NOW_US).good)
+    return to_log(examine(rows.assign(row=range(1, len(rows) + 1)), NOW_US).rows)
 
 
 AS_OF = pd.Timestamp("2024-06-30")

@@ -59,7 +59,7 @@ def raw_frame(rows):
 def log_from(rows):
     checkup = examine(raw_frame(rows), NOW_US)
     assert not len(checkup.quarantine)
-    return to_log(checkup.good)
+    return to_log(checkup.rows)
 
 
 def table_of(log, as_ofs, policy, dtype=np.float64):
