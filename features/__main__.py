@@ -20,11 +20,11 @@ from pathlib import Path
 from pyarrow import parquet
 
 from features.catalogue import CATALOGUE, pick
-from features.commands import add, add_events, add_store, check_day, now_us, run
-from features.doctor import Checkup, examine, summary
+from features.commands import add, add_events, add_store, check_day, counting, now_us, run
+from features.doctor import Checkup, summary
 from features.errors import RitornoError
-from features.ingest import ingest
-from features.readers import parse_mapping, read_events
+from features.ingest import checkup_of, ingest
+from features.readers import count_rows, parse_mapping
 from features.sql import DIALECTS, export, statement
 from features.store import open_store
 from features.table import build, instant, shop_policy
@@ -72,13 +72,17 @@ def _add_horizon(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    checkup = examine(read_events(options.events, parse_mapping(options.map)), now_us(), options.max_bad)
+    mapping = parse_mapping(options.map)
+    with counting(count_rows(options.events), "read") as count:
+        checkup = checkup_of(options.events, now_us(), mapping, options.max_bad, count)
     _print_checkup(checkup)
     checkup.raise_if_unfit()
 
 
 def _ingest(options: argparse.Namespace) -> None:
-    done = ingest(options.events, options.store, now_us(), parse_mapping(options.map), options.max_bad)
+    mapping = parse_mapping(options.map)
+    with counting(count_rows(options.events), "load") as count:
+        done = ingest(options.events, options.store, now_us(), mapping, options.max_bad, count)
     _print_checkup(done.checkup)
     print(
         f"{done.rows_added:,} events added, {done.rows_known:,} already known; the store holds {done.log.n_events:,} "
@@ -137,7 +141,7 @@ def _writing(option: str, path: Path) -> Iterator[None]:
 
 
 def _print_checkup(checkup: Checkup) -> None:
-    print(f"{checkup.rows_read:,} rows read, {len(checkup.good):,} good, {len(checkup.quarantine):,} set aside")
+    print(f"{checkup.rows_read:,} rows read, {len(checkup.rows):,} good, {len(checkup.quarantine):,} set aside")
     if checkup.findings:
         print(summary(checkup.findings))
 

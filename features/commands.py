@@ -8,8 +8,11 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from tqdm import tqdm
 
 from features.errors import RitornoError
 
@@ -61,6 +64,22 @@ def add_store(parser: argparse.ArgumentParser) -> None:
         "--store", type=Path, default=Path(os.environ.get("RITORNO_STORE", "var/store")),
         help="folder of the event store (default $RITORNO_STORE or %(default)s)",
     )  # fmt: skip
+
+
+@contextmanager
+def counting(total: int | None, what: str) -> Iterator[Callable[[int], object]]:
+    """A progress bar with rows a second, on a terminal; and at the end a line that says how long it took."""
+    began, rows = time.perf_counter(), 0
+    with tqdm(total=total, unit=" rows", unit_scale=True, desc=what, disable=None, leave=False) as bar:
+
+        def count(more: int) -> None:
+            nonlocal rows
+            rows += more
+            bar.update(more)
+
+        yield count
+    seconds = max(time.perf_counter() - began, 1e-3)
+    print(f"{what}: {rows:,} rows in {seconds:.1f} s ({rows / seconds:,.0f} rows a second)", file=sys.stderr)  # noqa: T201  # the command's own voice
 
 
 def check_day(text: str) -> str:
