@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from features.errors import StoreError
 from features.events import DAY_US, EVENT_NAMES, FIRST_CUSTOM, MOST_OWN_NAMES, NULL_INT32, REFUND, UNKNOWN_CATEGORY
+from features.pulse import Pulse
 
 DTYPES: dict[str, npt.DTypeLike] = {
     "ts": np.int64, "event": np.uint8, "channel": np.uint8, "amount": np.int64, "quantity": np.int32,
@@ -36,8 +37,9 @@ class EventLog:
     `columns[name]` has shape (n_events,); customer i owns offsets[i]:offsets[i+1]. Money is in minor units, refunds are
     negative; times are microseconds since 1970 (UTC). `link` is, for a refund, how many rows before it its order
     stands; 0 for everything else. Customers are sorted by the UTF-8 bytes of their id. `opened_ts` is the instant of
-    the shop's first event where this log holds only a part of the shop; see `first_ts`. `shop` is the store's own mark,
-    empty for a log that never lay in a store: models fitted on one store do not answer for another.
+    the shop's first event, `pulse` its events a day, where this log holds only a part of the shop; see `first_ts` and
+    `shop_pulse`. `shop` is the store's own mark, empty for a log that never lay in a store: models fitted on one store
+    do not answer for another.
     """
 
     columns: Columns
@@ -49,6 +51,7 @@ class EventLog:
     categories: tuple[str, ...] = ()
     source: str = field(default="", compare=False)
     opened_ts: int | None = None
+    pulse: Pulse | None = field(default=None, compare=False)
     shop: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
@@ -74,6 +77,11 @@ class EventLog:
         return int(self.columns["ts"].min()) if self.n_events else 0
 
     @cached_property
+    def shop_pulse(self) -> Pulse:
+        """The whole shop's events a day."""
+        return self.pulse if self.pulse is not None else Pulse.of(self.columns["ts"], self.columns["event"])
+
+    @cached_property
     def last_ts(self) -> int:
         """The instant of the last event, in microseconds; 0 for an empty log."""
         return int(self.columns["ts"].max()) if self.n_events else 0
@@ -86,7 +94,7 @@ class EventLog:
     def slice(self, customers: npt.NDArray[np.int64]) -> EventLog:
         """The log of some customers (their positions, ascending), with its own copy of their events.
 
-        It keeps the shop's `first_ts`, so that a customer's row is the same from the slice as from the whole.
+        It keeps the shop's `first_ts` and pulse, so that a customer's row is the same from the slice as from the whole.
         """
         sizes = self.offsets[customers + 1] - self.offsets[customers]
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -94,7 +102,7 @@ class EventLog:
         columns = {name: np.ascontiguousarray(column[take]) for name, column in self.columns.items()}
         ids = CustomerIds.of([self.ids[int(c)] for c in customers])
         opened = self.first_ts if self.n_events else self.opened_ts
-        return replace(self, columns=columns, offsets=offsets, ids=ids, opened_ts=opened)
+        return replace(self, columns=columns, offsets=offsets, ids=ids, opened_ts=opened, pulse=self.shop_pulse)
 
     def until(self, instant_us: int) -> EventLog:
         """The log as it was at an instant: events up to and including it, of the customers known by then.
@@ -102,13 +110,15 @@ class EventLog:
         It is the log that would have been built then: who comes later leaves no trace, not even a position.
         """
         known = np.asarray(self.columns["ts"], np.int64) <= instant_us
-        if known.all():
+        if known.all() and self.pulse is None:
             return self
         before = np.concatenate([[0], np.cumsum(known)])[self.offsets]
         met = np.flatnonzero(np.diff(before))
         columns = {name: np.ascontiguousarray(column[known]) for name, column in self.columns.items()}
         offsets = np.concatenate([before[met], before[-1:]])
-        return replace(self, columns=columns, offsets=offsets, ids=CustomerIds.of([self.ids[int(c)] for c in met]))
+        ids = CustomerIds.of([self.ids[int(c)] for c in met])
+        pulse = None if self.pulse is None else self.pulse.until(instant_us)
+        return replace(self, columns=columns, offsets=offsets, ids=ids, pulse=pulse)
 
 
 class CustomerIds(Sequence[str]):
@@ -244,6 +254,9 @@ def merge(old: EventLog, new: EventLog) -> EventLog:
     recoded = _recode(new, channels, events, categories)
     columns = {name: np.concatenate([old.columns[name], recoded[name][fresh]]) for name in DTYPES}
     merged = build_log(ids, customer, columns, old.currency or new.currency, channels, events, categories)
+    if old.pulse is not None:
+        added = Pulse.of(recoded["ts"][fresh], recoded["event"][fresh])
+        merged = replace(merged, pulse=old.pulse.plus(added))
     opened = [log.opened_ts for log in (old, new) if log.opened_ts is not None]
     return replace(merged, opened_ts=min(*opened, merged.first_ts)) if opened and merged.n_events else merged
 

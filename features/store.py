@@ -46,7 +46,7 @@ def open_store(folder: str | Path) -> EventLog:
     ends = _map(generation, "customers.ends", np.int64, customers + 1)
     ids = CustomerIds(_map(generation, "customers.blob", np.uint8, int(ends[-1])), ends)
     offsets = _map(generation, "offsets", np.int64, customers + 1)
-    words = {key: tuple(meta[key]) for key in ("channels", "events", "categories")}
+    words: dict[str, Any] = {key: tuple(meta[key]) for key in ("channels", "events", "categories")}
     opened_ts = meta["first_ts"] if rows else None
     shop = str(meta.get("shop", ""))
     return EventLog(
