@@ -22,6 +22,7 @@ from models.links import Link
 
 Floats = npt.NDArray[np.float64]
 
+UNITS_OF_WINDOWS = ("code", "day", "even seasons")
 AS_EXPECTED = 20.0  # customers; a window of three people who did not come back says little about a shop
 CUSTOMERS_TO_TRUST = 200.0  # learners weigh n / (n + this): with few customers the expectation keeps more of the say
 
@@ -111,11 +112,11 @@ def fit_blend(
 
 
 def usable_inputs(examples: Examples) -> npt.NDArray[np.bool_]:
-    """Inputs worth learning from: not constant, and no codes or dates, which only tell one window from another."""
+    """Inputs worth learning from: not constant, and no codes, dates or season, which only tell windows apart."""
     inputs = examples.inputs
     names = [*examples.table.names, *EXPECTED]
     varies = np.nanmax(inputs, axis=0, initial=-np.inf) > np.nanmin(inputs, axis=0, initial=np.inf)
-    tells_windows = np.array([name in CATALOGUE and CATALOGUE[name].unit in ("code", "day") for name in names])
+    tells_windows = np.array([name in CATALOGUE and CATALOGUE[name].unit in UNITS_OF_WINDOWS for name in names])
     return np.asarray(varies & ~tells_windows)
 
 

@@ -10,7 +10,9 @@ from models.reasons import Language, Reason
 from serving.records import ListPage, ListRow, ScoreRecord
 from serving.scoring import Scorer
 
-BESIDE = ("refunds", "visits", "email", "ads", "service", "advocacy", "channel", "discounts", "basket")
+BESIDE = (
+    "refunds", "visits", "carts", "email", "ads", "service", "advocacy", "channel", "discounts", "basket", "habits",
+)  # fmt: skip
 """Subjects that say something else than how often and how lately she has ordered."""
 
 

@@ -28,6 +28,7 @@ OWN_NAMES = ("stylist_booked", "gift_wrapped")
 OWN_CHANNELS = ("kiosk", "airport")
 EVENT = st.sampled_from(ORDERS_AND_REFUNDS + EVENT_NAMES + OWN_NAMES)
 INSTANT = st.integers(0, 4 * 430).map(lambda quarter: START_US + quarter * QUARTER_DAY_US)  # so that ties are common
+LATER = st.sampled_from([0, 0, 0, 10, 30, 31, 61]).map(lambda minutes: minutes * 60 * SECOND_US)  # so that visits are
 
 
 @st.composite
@@ -35,14 +36,14 @@ def one_event(draw):
     order_id = draw(st.sampled_from(["o1", "o2", None]))
     return {
         "customer_id": draw(st.sampled_from(["ann", "ann", "bob", "cleo"])),
-        "ts": draw(INSTANT),
+        "ts": draw(INSTANT) + draw(LATER),
         "event": draw(EVENT),
         "amount": draw(st.sampled_from([0.0, 5.0, 5.0, 10.0, 10.01, 90.0])),
         "order_id": order_id,
         "channel": draw(st.sampled_from([*CHANNEL_NAMES, *OWN_CHANNELS, None])),
         "quantity": draw(st.sampled_from([1, 2, 7, None])),
         "discount": draw(st.sampled_from([0.0, 1.5, None])),
-        "category": draw(st.sampled_from(["shoes", "hats", None])),
+        "category": draw(st.sampled_from(["shoes", "hats", "coats", None])),
         "value": draw(st.sampled_from([1, 4, 5, 9, 10, None])),
     }
 
@@ -167,6 +168,11 @@ def test_every_feature_stays_within_its_bounds_and_is_null_only_if_it_says_so(ro
 
 # ---------------------------------------------------------------- the oracle
 
+HER_ACTS = (
+    "page_viewed", "product_viewed", "product_added", "product_removed", "checkout_started", "coupon_redeemed",
+    "order_completed", "booking_completed", "signed_up", "email_clicked", "ad_clicked",
+)  # fmt: skip
+
 
 def expected_row(rows, as_of, policy):
     """A customer's features by the words of the catalogue and the glossary; rows are hers, known by as_of, in order."""
@@ -200,9 +206,17 @@ def expected_row(rows, as_of, policy):
     def how_many(window, *names):
         return sum(within(row["ts"], window) for row in rows if row["event"] in names)
 
-    def days_within(window):
-        earlier = {order["ts"] // DAY_US for order in orders if not within(order["ts"], window)}
-        return len({order["ts"] // DAY_US for order in orders} - earlier)
+    def days_within(window, rows=orders):
+        earlier = {row["ts"] // DAY_US for row in rows if not within(row["ts"], window)}
+        return len({row["ts"] // DAY_US for row in rows} - earlier)
+
+    def visits_begun(window, until=0):
+        acts = [row["ts"] for row in rows if row["event"] in HER_ACTS]
+        begun = [ts for place, ts in enumerate(acts) if place == 0 or ts - acts[place - 1] > 30 * 60 * SECOND_US]
+        return sum(within(ts, window) and not within(ts, until) for ts in begun)
+
+    def of_orders(true):
+        return sum(map(true, orders)) / len(orders) if orders else None
 
     def decayed(half_life):
         return sum(2.0 ** (-(as_of - order["ts"]) / (half_life * DAY_US)) for order in orders)
@@ -211,6 +225,10 @@ def expected_row(rows, as_of, policy):
     channels = [row["channel"] for row in rows if row["channel"] in CHANNEL_NAMES[1:]]
     sent, opened = how_many(90, "email_sent"), how_many(90, "email_opened")
     nets = [order["net"] for order in orders]
+    categories = {order["category"] for order in orders} - {None}
+    any_order = [row for row in rows if row["event"] == "order_completed"]
+    any_cart = [row for row in rows if row["event"] in ("product_added", "checkout_started")]
+    timed = [order["ts"] % DAY_US for order in orders if order["ts"] % DAY_US]
     status, stage = expected_status(gaps, silence, policy), None
     advocate = any(
         within(row["ts"], 365) and (
@@ -248,6 +266,12 @@ def expected_row(rows, as_of, policy):
         "app_share": sum(order["channel"] == "app" for order in known) / len(known) if known else None,
         "discount_share": sum(bool(o["discount"]) for o in orders) / len(orders) if orders else None,
         "first_channel": CHANNEL_NAMES.index(channels[0]) if channels else None,
+        "order_categories": len(categories) or None,
+        "sessions_30d": visits_begun(30), "sessions_trend_30d": visits_begun(30) - visits_begun(60, until=30),
+        "weekend_order_share": of_orders(lambda order: (order["ts"] // DAY_US + 3) % 7 >= 5),
+        "evening_order_share": sum(ts >= DAY_US * 18 // 24 for ts in timed) / len(timed) if timed else None,
+        "coupon_share": sum(row["event"] == "coupon_redeemed" for row in rows) / len(orders) if orders else None,
+        "abandoned_cart_days_30d": max(days_within(30, any_cart + any_order) - days_within(30, any_order), 0),
         "days_known": now - rows[0]["ts"] // DAY_US, "days_since_any_event": now - rows[-1]["ts"] // DAY_US,
         "lifecycle_stage": stage, "activity_status": status,
     }  # fmt: skip
