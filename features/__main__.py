@@ -5,6 +5,8 @@
     python -m features list                                every feature: unit, range, when it is null
     python -m features build --store DIR --as-of DATE --out FILE.parquet
     python -m features sql --dialect DIALECT --as-of DATE   the same features as one SQL statement, for a warehouse
+    python -m features policy --store DIR                  the shop's policy as a file's text, to keep or to change
+    python -m features stages --store DIR --as-of DATE     where everybody stands; --diff OLD NEW: who moves
 
 A command that cannot go on says why in a sentence, and ends with exit code 2.
 """
@@ -17,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 from pyarrow import parquet
 
 from features.catalogue import CATALOGUE, pick
@@ -24,8 +27,12 @@ from features.commands import add, add_events, add_store, check_day, counting, n
 from features.doctor import Checkup, summary
 from features.errors import RitornoError
 from features.ingest import checkup_of, ingest
+from features.lifecycle import Policy
+from features.log import EventLog
+from features.policy_file import policy_text, read_policy
 from features.readers import count_rows, parse_mapping
 from features.sql import DIALECTS, export, statement
+from features.stages import counts, differences, flows, moves, standings
 from features.store import open_store
 from features.table import build, instant, shop_policy
 
@@ -50,18 +57,44 @@ def main(arguments: list[str] | None = None) -> int:
         "--as-of", action="append", metavar="DATE",
         help="end of this day (UTC); repeatable (default: the log's last day)",
     )  # fmt: skip
-    _add_horizon(table)
+    _add_policy(table)
     table.add_argument("--out", type=Path, default=Path("table.parquet"), help="Parquet to write (default %(default)s)")
     sql = add(commands, "sql", _sql, "the same features as one SQL statement, for a warehouse")
     add_store(sql)
     sql.add_argument("--dialect", choices=DIALECTS, default="duckdb", help="whose SQL (default %(default)s)")
     sql.add_argument("--as-of", metavar="DATE", help="end of this day (UTC) (default: the log's last day)")
-    _add_horizon(sql)
+    _add_policy(sql)
     sql.add_argument(
         "--export", type=Path, metavar="FILE.parquet",
         help="also write the store's events as the table that the statement reads",
     )  # fmt: skip
+    policy = add(commands, "policy", _print_policy, "the shop's policy as JSON, read off its gaps")
+    add_store(policy)
+    policy.add_argument("--as-of", metavar="DATE", help="end of this day (UTC) (default: the log's last day)")
+    _add_horizon(policy)
+    _add_stages(commands)
     return run(parser, arguments)
+
+
+def _add_stages(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    stages = add(commands, "stages", _stages, "how many customers stand where; with --diff, who moves")
+    add_store(stages)
+    stages.add_argument("--as-of", metavar="DATE", help="end of this day (UTC) (default: the log's last day)")
+    _add_policy(stages)
+    stages.add_argument(
+        "--diff", nargs=2, type=Path, metavar=("OLD", "NEW"), help="two policies' files: who moves from old to new"
+    )
+    stages.add_argument(
+        "--out", type=Path, metavar="FILE.csv",
+        help="also write each customer's stage and status, with --diff each mover's, and the evidence",
+    )  # fmt: skip
+
+
+def _add_policy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--policy", type=Path, metavar="FILE", help="a policy as JSON or TOML (default: read off the shop)"
+    )
+    _add_horizon(parser)
 
 
 def _add_horizon(parser: argparse.ArgumentParser) -> None:
@@ -99,10 +132,9 @@ def _list(options: argparse.Namespace) -> None:  # noqa: ARG001  # every command
 
 
 def _build(options: argparse.Namespace) -> None:
-    _check_horizon(options.horizon_days)
     log = open_store(options.store)
     as_ofs = [check_day(day) for day in options.as_of or [str(log.data_through)]]
-    policy = shop_policy(log, max(as_ofs), options.horizon_days)
+    policy = _policy(options, log, max(as_ofs))
     table = build(log, as_ofs, policy)
     with _writing("--out", options.out):
         table.frame().to_parquet(options.out, index=False)
@@ -113,20 +145,67 @@ def _build(options: argparse.Namespace) -> None:
 
 
 def _sql(options: argparse.Namespace) -> None:
-    _check_horizon(options.horizon_days)
     log = open_store(options.store)
-    as_of = instant(check_day(options.as_of or str(log.data_through)))
-    policy = shop_policy(log, as_of, options.horizon_days)
+    day = _day(options, log)
+    policy = _policy(options, log, day)
     if options.export:
         with _writing("--export", options.export):
             parquet.write_table(export(log), options.export)
         print(f"{log.n_events:,} events written to {options.export}", file=sys.stderr)  # stdout is the statement's
-    print(statement(pick(), log, as_of, policy, options.dialect), end="")
+    print(statement(pick(), log, instant(day), policy, options.dialect), end="")
 
 
-def _check_horizon(days: int | None) -> None:
+def _print_policy(options: argparse.Namespace) -> None:
+    log = open_store(options.store)
+    print(policy_text(_policy(options, log, _day(options, log))), end="")
+
+
+def _stages(options: argparse.Namespace) -> None:
+    log = open_store(options.store)
+    show = _print_moves if options.diff else _print_standings
+    rows = show(options, log, _day(options, log))
+    if options.out:
+        with _writing("--out", options.out):
+            rows.to_csv(options.out, index=False)
+        print(f"{len(rows):,} customers written to {options.out}")
+
+
+def _print_standings(options: argparse.Namespace, log: EventLog, day: str) -> pd.DataFrame:
+    policy = _policy(options, log, day)
+    found = standings(log, day, policy)
+    print(f"{len(found):,} customers as of {day}, by policy {policy.version}")
+    print(counts(found).assign(total=lambda table: table.sum(axis=1)).map("{:,}".format).to_string())
+    return found
+
+
+def _print_moves(options: argparse.Namespace, log: EventLog, day: str) -> pd.DataFrame:
+    if options.policy or options.horizon_days:
+        raise RitornoError("--diff: found another policy or horizon beside its two files, expected none. Leave it out.")
+    old, new = (read_policy(path) for path in options.diff)
+    for name, (before, after) in differences(old, new).items():
+        print(f"{name}: {before} → {after}")
+    before, after = (standings(log, day, policy) for policy in (old, new))
+    moved = moves(before, after)
+    who = f"{len(moved):,} of {len(before):,} customers move" if len(moved) else "nobody moves"
+    print(f"as of {day}, from policy {old.version} to {new.version}: {who}")
+    if len(moved):
+        print(flows(moved).to_string(index=False))
+    return moved
+
+
+def _day(options: argparse.Namespace, log: EventLog) -> str:
+    return check_day(options.as_of or str(log.data_through))
+
+
+def _policy(options: argparse.Namespace, log: EventLog, day: str) -> Policy:
+    """The policy of the --policy file, or else the shop's own as of the end of a day."""
+    days = options.horizon_days
     if days is not None and days < 1:
         raise RitornoError(f"--horizon-days: found {days}, expected 1 or more.")
+    if getattr(options, "policy", None) is None:
+        return shop_policy(log, day, days)
+    policy = read_policy(options.policy)
+    return policy if days is None else policy.with_horizon(days)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """`python -m features`: what each command prints and writes; bad input ends in a sentence and exit code 2."""
 
 import gzip
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import features.__main__ as features_main
 from features.__main__ import main
 from features.catalogue import CATALOGUE
 
@@ -76,7 +78,17 @@ def test_list_prints_every_feature(capsys):
     assert [line.split()[0] for line in printed] == list(CATALOGUE)
 
 
-@pytest.mark.parametrize("command", [[], ["check"], ["ingest"], ["list"], ["build"], ["sql"]])
+COMMANDS = re.findall(r"^    python -m features (\w+)", features_main.__doc__, re.MULTILINE)
+
+
+def test_every_command_is_in_the_modules_own_words(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    told = re.findall(r"^    ([a-z]+)  ", capsys.readouterr().out, re.MULTILINE)
+    assert COMMANDS == told == ["check", "ingest", "list", "build", "sql", "policy", "stages"]
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_every_command_has_a_help(command, capsys):
     with pytest.raises(SystemExit) as ended:
         main([*command, "--help"])
@@ -113,6 +125,16 @@ BAD = {
     "a statement as of no day": (["sql", "--store", "good", "--as-of", "soon"], "--as-of: found 'soon'"),
     "a statement for no days": (["sql", "--store", "good", "--horizon-days", "0"], "--horizon-days: found 0"),
     "no folder to export to": (["sql", "--store", "good", "--export", "no/where.parquet"], "--export: cannot write"),
+    "no policy": (["build", "--store", "good", "--policy", "none.json"], "none.json: cannot be read"),
+    "a policy without fields": (["stages", "--store", "good", "--policy", "empty.csv"], "empty.csv: is neither JSON"),
+    "nothing to compare with": (["stages", "--store", "good", "--diff", "a.json", "b.json"], "a.json: cannot be read"),
+    "three policies": (
+        ["stages", "--store", "good", "--diff", "a.json", "b.json", "--horizon-days", "7"],
+        "--diff: found another policy or horizon",
+    ),
+    "a policy of no day": (["policy", "--store", "good", "--as-of", "soon"], "--as-of: found 'soon'"),
+    "a policy for no days": (["policy", "--store", "good", "--horizon-days", "0"], "--horizon-days: found 0"),
+    "no folder for the stages": (["stages", "--store", "good", "--out", "no/where.csv"], "--out: cannot write"),
     "no folder to write to": (["build", "--store", "good", "--out", "no/where.parquet"], "--out: cannot write"),
 }
 

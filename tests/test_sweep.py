@@ -9,11 +9,13 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from features.algebra import EVERYTHING, distinct
 from features.catalogue import CATALOGUE, pick
 from features.doctor import examine
 from features.events import CHANNEL_NAMES, DAY_US, EVENT_NAMES, SECOND_US
 from features.ingest import to_log
 from features.lifecycle import Stage, Status
+from features.log import build_log, merge
 from features.sweep import compile_sweep
 from features.table import build
 
@@ -110,6 +112,18 @@ def test_a_part_of_the_shop_gives_the_rows_of_the_whole(rows, as_ofs, parts, pol
 
 
 @laws
+@given(rows=EVENTS, as_ofs=AS_OFS, cut=INSTANT)
+def test_appending_what_came_later_is_rebuilding_the_log(rows, as_ofs, cut, policy):
+    rows = [{**row, "message_id": str(number)} for number, row in enumerate(rows)]
+    parts = [[row for row in rows if row["ts"] <= cut], [row for row in rows if row["ts"] > cut]]
+    assume(all(parts))
+    early, late = map(log_from, parts)
+    rebuilt = table_of(log_from(rows), as_ofs, policy)
+    assert table_of(merge(early, late), as_ofs, policy) == rebuilt
+    assert table_of(merge(merge(early, late), late), as_ofs, policy) == rebuilt  # loaded twice
+
+
+@laws
 @given(rows=EVENTS, as_ofs=AS_OFS)
 def test_all_cut_offs_at_once_are_each_by_itself(rows, as_ofs, policy):
     log = log_from(rows)
@@ -164,6 +178,42 @@ def test_every_feature_stays_within_its_bounds_and_is_null_only_if_it_says_so(ro
         assert feature.low is None or (known >= feature.low).all(), feature.name
         assert feature.high is None or (known <= feature.high).all(), feature.name
         assert feature.null != "never" or len(known) == len(values), feature.name
+
+
+CENTS = st.integers(0, 10**11)
+
+
+@laws
+@given(payments=st.lists(st.tuples(CENTS, INSTANT), min_size=1, max_size=25), as_of=INSTANT)
+def test_money_is_exact_to_the_cent(payments, as_of, policy):
+    """Sums of cents, divided once: however many amounts, in whatever order, no rounding adds up."""
+    rows = [
+        {"customer_id": "ann", "ts": ts, "event": "order_completed", "amount": cents / 100} for cents, ts in payments
+    ]
+    known = [(cents, as_of - ts) for cents, ts in payments if ts <= as_of]
+    assume(known)
+    row = build(log_from(rows), [as_of], policy).frame().iloc[0]
+    assert row["spend"] == sum(cents for cents, _ in known) / 100
+    for window in (7, 30, 365):
+        assert row[f"spend_{window}d"] == sum(cents for cents, age in known if age < window * DAY_US) / 100
+    assert row["largest_order_value"] == max(known)[0] / 100
+
+
+CODES = st.integers(0, 40) | st.integers(0, 40).map(lambda code: code << 25) | st.integers(0, 2**31 - 1)
+
+
+@settings(laws, max_examples=100)
+@given(codes=st.lists(st.lists(CODES, min_size=1, max_size=60), min_size=1, max_size=4), cut=st.integers(0, 60))
+def test_different_values_are_counted_whatever_their_codes(codes, cut, policy):
+    """Of several customers, whose tables share one memory; at two cut-offs."""
+    customer = np.repeat(np.arange(len(codes)), list(map(len, codes)))
+    ts = np.concatenate([np.arange(len(hers)) for hers in codes])
+    columns = {"ts": ts, "event": np.ones(len(ts)), "category": np.concatenate(codes), "row_key": ts}
+    log = build_log([f"c{number}" for number in range(len(codes))], customer, columns)
+    sweep = compile_sweep([distinct("category", EVERYTHING), distinct("event", EVERYTHING)])
+    (chunk,) = sweep.chunks(log, np.array([cut, 60]), policy)
+    expected = [[len(set(hers[: as_of + 1])), 1] for hers in codes for as_of in (cut, 60)]
+    assert chunk.values.tolist() == expected
 
 
 # ---------------------------------------------------------------- the oracle
