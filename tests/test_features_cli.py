@@ -98,7 +98,7 @@ def test_every_command_has_a_help(command, capsys):
 
 def damaged_store(folder):
     main(["ingest", "events.csv", "--store", "shop"])
-    (folder / "shop/generation-000001/ts.npy").write_bytes(b"")
+    (folder / "shop/columns-000001/ts.bin").write_bytes(b"")
 
 
 BAD = {
