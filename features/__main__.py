@@ -29,8 +29,9 @@ from features.errors import RitornoError
 from features.ingest import checkup_of, ingest
 from features.lifecycle import Policy
 from features.log import EventLog
+from features.mapping import read_mapping
 from features.policy_file import policy_text, read_policy
-from features.readers import count_rows, parse_mapping
+from features.readers import count_rows
 from features.sql import DIALECTS, export, statement
 from features.stages import counts, differences, flows, moves, standings
 from features.store import open_store
@@ -105,7 +106,7 @@ def _add_horizon(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    mapping = parse_mapping(options.map)
+    mapping = read_mapping(options.mapping, options.map)
     with counting(count_rows(options.events), "read") as count:
         checkup = checkup_of(options.events, now_us(), mapping, options.max_bad, count)
     _print_checkup(checkup)
@@ -113,7 +114,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _ingest(options: argparse.Namespace) -> None:
-    mapping = parse_mapping(options.map)
+    mapping = read_mapping(options.mapping, options.map)
     with counting(count_rows(options.events), "load") as count:
         done = ingest(options.events, options.store, now_us(), mapping, options.max_bad, count)
     _print_checkup(done.checkup)
@@ -220,7 +221,7 @@ def _writing(option: str, path: Path) -> Iterator[None]:
 
 
 def _print_checkup(checkup: Checkup) -> None:
-    print(f"{checkup.rows_read:,} rows read, {len(checkup.rows):,} good, {len(checkup.quarantine):,} set aside")
+    print(checkup.headline)
     if checkup.findings:
         print(summary(checkup.findings))
 

@@ -50,7 +50,11 @@ def add_events(parser: argparse.ArgumentParser) -> None:
     """The options by which every command takes events."""
     parser.add_argument(
         "--map", action="append", default=[], metavar="NAME=COLUMN",
-        help="the file's name for one of our columns; repeatable",
+        help="the file's name for one of our columns, or a product such as 'amount=Quantity * Price'; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--mapping", type=Path, metavar="FILE.toml",
+        help="a shop's whole mapping: columns, constants, event names, time zone, order lines",
     )  # fmt: skip
     parser.add_argument(
         "--max-bad", type=float, default=0.05, metavar="SHARE",

@@ -17,9 +17,9 @@ from features.errors import EventsError
 from features.events import DAY_US, MOST_OWN_NAMES, NULL_INT32
 from features.keys import mixed
 from features.policy import HORIZONS
-from features.readers import ROW_NUMBER
+from features.readers import CLOCK, ROW_NUMBER
 from features.rows import Coder, Rows
-from features.typed import typed_rows
+from features.typed import TypedRows, typed_rows
 
 MAX_BAD_SHARE = 0.05
 GAP_FACTOR = 20  # a silence of the whole shop this many times longer than its usual day-to-day step is a hole
@@ -50,12 +50,22 @@ class Finding:
 
 @dataclass
 class Checkup:
-    """What the doctor gives: good rows, quarantined raw rows with a `reason`, findings; rows_read counts both."""
+    """What the doctor gives: good rows, quarantined raw rows with a `reason`, findings; rows_read counts both.
+
+    account: what became of the rows read, where a good row is not a row read.
+    """
 
     rows: Rows
     quarantine: pd.DataFrame
     rows_read: int
     findings: list[Finding] = field(default_factory=list)
+    account: str = ""
+
+    @property
+    def headline(self) -> str:
+        """What became of the rows, in a line."""
+        counts = f"{self.rows_read:,} rows read, {len(self.rows):,} good, {len(self.quarantine):,} set aside"
+        return self.account or counts
 
     @property
     def good(self) -> pd.DataFrame:
@@ -85,18 +95,28 @@ class Doctor:
         self._now_us = now_us
         self._coder = Coder()
         self._quarantine: list[pd.DataFrame] = []
-        self._read = self._zoned = self._naive = 0
+        self._read = self._zoned = self._naive = self._gaps = self._folds = 0
 
     def take(self, raw: pd.DataFrame, file: int = 0) -> None:
         """Type and judge a batch; files are numbered, since only rows of one file can repeat each other."""
         rows = typed_rows(raw, self._now_us)
         bad = rows.reason.notna().to_numpy()
-        self._coder.add(rows.typed[~bad] if bad.any() else rows.typed, file)
-        if bad.any() or not self._quarantine:
-            self._quarantine.append(raw[bad].assign(reason=rows.reason[bad]))
+        good = rows.typed[~bad] if bad.any() else rows.typed
+        self.take_judged(raw, rows, good, raw[bad].assign(reason=rows.reason[bad]), file)
+
+    def take_judged(
+        self, raw: pd.DataFrame, rows: TypedRows, good: pd.DataFrame, quarantine: pd.DataFrame, file: int = 0
+    ) -> None:
+        """A batch that was judged already: the typed rows that its good ones became, and its bad ones, as they came."""
+        self._coder.add(good, file)
+        if len(quarantine) or not self._quarantine:
+            self._quarantine.append(quarantine)
         self._read += len(raw)
         self._zoned += rows.zoned
         self._naive += rows.naive
+        if CLOCK in raw:
+            self._gaps += int((raw[CLOCK] == "gap").sum())
+            self._folds += int((raw[CLOCK] == "fold").sum())
 
     def checkup(self, max_bad_share: float = MAX_BAD_SHARE) -> Checkup:
         """What was found in all batches."""
@@ -104,6 +124,7 @@ class Doctor:
         checkup = Checkup(self._coder.rows(), quarantine, self._read)
         _report_bad(checkup, max_bad_share)
         _report_zones(checkup, self._zoned, self._naive)
+        _report_clock(checkup, self._gaps, self._folds)
         if len(checkup.rows):
             for report in (
                 _report_names, _report_currencies, _report_ids, _report_repeats, _report_refunds, _report_order_ids,
@@ -149,7 +170,22 @@ def _report_zones(checkup: Checkup, zoned: int, naive: int) -> None:
         checkup.add(
             "warning", "mixed_time_zones", naive,
             f"{naive:,} times without a zone among {zoned:,} with one", "one kind",
-            "They were taken as UTC; add the zone to the export.",
+            "They were taken as UTC; add the zone to the export, or name it as the mapping's timezone.",
+        )  # fmt: skip
+
+
+def _report_clock(checkup: Checkup, gaps: int, folds: int) -> None:
+    if gaps:
+        checkup.add(
+            "warning", "times_that_never_were", gaps,
+            f"{gaps:,} local times that the mapping's time zone skipped when its clocks went forward",
+            "times that its clocks showed", "They were taken as the moment of the change; export times in UTC.",
+        )  # fmt: skip
+    if folds:
+        checkup.add(
+            "warning", "times_that_came_twice", folds,
+            f"{folds:,} local times that the mapping's time zone had twice when its clocks went back",
+            "times that came once", "They were taken as the first of the two; export times in UTC.",
         )  # fmt: skip
 
 
@@ -216,7 +252,7 @@ def _report_order_ids(checkup: Checkup, rows: Rows) -> None:
         checkup.add(
             "warning", "order_in_several_rows", split,
             f"{split:,} order_completed rows with an order_id that the same customer already had", "one row an order",
-            "Each counts as an order. If these are an order's lines, sum them into one row before loading.",
+            "Each counts as an order. If these are an order's lines, say so in a --mapping: rows = \"lines\".",
         )  # fmt: skip
     distinct = len(pairs) - split
     if shared := distinct - pd.Series(keys).nunique():

@@ -26,7 +26,7 @@ from features.commands import add, add_events, check_day, now_us, run
 from features.errors import RitornoError
 from features.ingest import load_log
 from features.log import EventLog
-from features.readers import parse_mapping
+from features.mapping import read_mapping
 from features.store import open_store
 from training.shops import SHOPS, events_of
 
@@ -119,7 +119,7 @@ def _log(options: argparse.Namespace) -> EventLog:
     if options.events is None:
         return open_store(options.store)
     source = events_of(options.events, Path("var") / options.events) if options.events in SHOPS else options.events
-    log, checkup = load_log(source, now_us(), parse_mapping(options.map), options.max_bad)
+    log, checkup = load_log(source, now_us(), read_mapping(options.mapping, options.map), options.max_bad)
     for finding in checkup.findings:
         print(f"  {finding}")
     return log
@@ -153,7 +153,7 @@ def _backtest(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from training.run import predict
 
-    log, checkup = load_log(options.events, now_us(), parse_mapping(options.map), options.max_bad)
+    log, checkup = load_log(options.events, now_us(), read_mapping(options.mapping, options.map), options.max_bad)
     for finding in checkup.findings:
         print(f"  {finding}")
     as_of = check_day(options.as_of)
