@@ -10,9 +10,10 @@ import numpy as np
 
 from features.doctor import MAX_BAD_SHARE, Checkup, Doctor
 from features.keys import mixed
+from features.lines import examine_lines
 from features.log import DTYPES, EventLog, build_log
 from features.mapping import ColumnMapping
-from features.readers import read_batches
+from features.readers import read_batches, read_whole
 from features.rows import Rows
 from features.store import append_store, open_store, write_store, writing
 
@@ -59,6 +60,8 @@ def checkup_of(
     max_bad_share: float = MAX_BAD_SHARE, progress: Progress | None = None,
 ) -> Checkup:  # fmt: skip
     """The doctor's checkup of a source, read a batch at a time. Raises EventsError if it cannot be read."""
+    if mapping and mapping.lines:
+        return examine_lines(read_whole(source, progress), mapping, now_us, max_bad_share, source)
     doctor = Doctor(now_us)
     for batch in read_batches(source, mapping):
         doctor.take(batch.frame, batch.file)
