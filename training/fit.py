@@ -150,12 +150,14 @@ class Fit:
         )  # fmt: skip
 
     def _interval(self, model: ClvModel) -> Interval:
-        """From forecasts of the examples' windows, brought to the level that came."""
-        learnt = self.buyers
-        forecast = model.predict(learnt.table).spend
-        total = float(forecast.sum())
-        scale = float(learnt.spend.sum()) / total if total > 0 else 1.0
-        return fit_interval(forecast * scale, learnt.spend)
+        """From forecasts of past windows about as long as what is asked, brought to the level that came."""
+        forecast = [model.predict(part.table).spend for part, _ in self.windows]
+        came = [part.spend for part, _ in self.windows]
+        if not forecast:
+            return fit_interval(np.empty(0), np.empty(0))
+        said, spend = np.concatenate(forecast), np.concatenate(came)
+        total = float(said.sum())
+        return fit_interval(said * (float(spend.sum()) / total if total > 0 else 1.0), spend)
 
 
 def _learnt(card: Card, booster: xgb.Booster | None) -> Card:

@@ -54,7 +54,8 @@ def _split_alike(dataset: Dataset, horizon_days: int) -> list[int]:
     now, first = dataset.plan.as_of, dataset.today.log.first_ts
     span = (now - first) // DAY_US
     history = span / (1 + min(horizon_days / max(span, 1), MOST_AHEAD))
-    return [now - int(span - part * history) * DAY_US for part in AROUND]
+    ahead = {int(span - part * history) for part in AROUND}
+    return [now - days * DAY_US for days in sorted(ahead, reverse=True) if 1 <= days <= span]
 
 
 def _buyers_until_today(dataset: Dataset, cutoff: int) -> Examples:
