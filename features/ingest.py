@@ -127,14 +127,14 @@ def _keys(raw: pd.Series) -> UInt64s:
 
 
 def _row_keys(good: pd.DataFrame, columns: Mapping[str, npt.NDArray[np.generic]]) -> UInt64s:
-    """What makes a row itself: its message_id, or its content and how many rows before it had the same content."""
+    """What makes a row itself: its message_id, or its content and how many such rows before it had the same content."""
     customer = _keys(good["customer_id"])
     content = _mixed([customer, *(_as_uint64(good, columns, name) for name in sorted(columns))])
-    occurrence = pd.Series(content).groupby(content, sort=False).cumcount().to_numpy().astype(np.uint64)
+    named = good["message_id"].notna().to_numpy() if "message_id" in good else np.zeros(len(good), np.bool_)
+    alike = content ^ named.astype(np.uint64)  # a row's key does not depend on rows that have a message_id
+    occurrence = pd.Series(alike).groupby(alike, sort=False).cumcount().to_numpy().astype(np.uint64)
     keys = _mixed([content, occurrence])
-    if "message_id" not in good:
-        return keys
-    return np.where(good["message_id"].notna(), _keys(good["message_id"]), keys)
+    return np.where(named, _keys(good["message_id"]), keys) if named.any() else keys
 
 
 def _as_uint64(good: pd.DataFrame, columns: Mapping[str, npt.NDArray[np.generic]], name: str) -> UInt64s:
