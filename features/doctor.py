@@ -6,7 +6,7 @@ its findings: an *error* stops a load, a *warning* says what was done about it, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -80,7 +80,8 @@ def examine(raw: pd.DataFrame, now_us: int, max_bad_share: float = MAX_BAD_SHARE
     bad = rows.reason.notna().to_numpy()
     quarantine = raw[bad].assign(reason=rows.reason[bad])
     checkup = Checkup(rows.typed[~bad].reset_index(drop=True), quarantine, len(raw))
-    _report_bad(checkup, max_bad_share)
+    where = f"; first in row {quarantine[ROW_NUMBER].iloc[0]}" if bad.any() and ROW_NUMBER in quarantine else ""
+    _report_bad(checkup, quarantine["reason"].value_counts(), max_bad_share, where)
     _report_zones(checkup, rows)
     if len(checkup.good):
         for report in (
@@ -91,23 +92,41 @@ def examine(raw: pd.DataFrame, now_us: int, max_bad_share: float = MAX_BAD_SHARE
     return checkup
 
 
+def examine_digest(
+    digest: Mapping[str, Sequence[str]], days: Sequence[int], reasons: pd.Series, rows_read: int,
+    max_bad_share: float = MAX_BAD_SHARE,
+) -> Checkup:  # fmt: skip
+    """What can be said without the rows: every finding that stops a load, and those about names, orders and days.
+
+    digest: the distinct events, channels and currencies of the good rows, by column. days: distinct, since 1970.
+    reasons: reason → bad rows, the most frequent first. For what needs the rows, examine a sample.
+    """
+    checkup = Checkup(pd.DataFrame(), pd.DataFrame(), rows_read)
+    _report_bad(checkup, reasons, max_bad_share)
+    if len(days):
+        names = pd.DataFrame({column: pd.Series(values, dtype="string") for column, values in digest.items()})
+        for report in (_report_names, _report_currencies, _report_orders):
+            report(checkup, names)
+        _report_days(checkup, pd.DataFrame({"ts": np.asarray(days, np.int64) * DAY_US}))
+    return checkup
+
+
 def summary(findings: Iterable[Finding]) -> str:
     """The findings as lines of text, the gravest first."""
     order = {"error": 0, "warning": 1, "advice": 2}
     return "\n".join(f"  {finding}" for finding in sorted(findings, key=lambda f: order[f.severity]))
 
 
-def _report_bad(checkup: Checkup, max_bad_share: float) -> None:
+def _report_bad(checkup: Checkup, reasons: pd.Series, max_bad_share: float, where: str = "") -> None:
+    """reasons: reason → rows, the most frequent first."""
     if not checkup.rows_read:
         checkup.add("error", "empty", 0, "no rows", "at least one event", "Export the events again.")
         return
-    reasons = checkup.quarantine["reason"].value_counts()
     for text, rows in reasons.items():
         todo = "They were set aside; mend the export and load again."
         checkup.add("warning", "quarantined", int(rows), f"{rows:,} rows: {text}", "none", todo)
-    bad = len(checkup.quarantine)
+    bad = int(reasons.sum())
     if bad > max_bad_share * checkup.rows_read:
-        where = f"; first in row {checkup.quarantine[ROW_NUMBER].iloc[0]}" if ROW_NUMBER in checkup.quarantine else ""
         checkup.add(
             "error", "too_many_bad_rows", bad,
             f"{bad:,} bad rows of {checkup.rows_read:,} (most: {reasons.index[0]}{where})",

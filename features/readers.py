@@ -34,7 +34,7 @@ def read_events(source: str | Path, mapping: Mapping[str, str] | None = None) ->
 
     mapping: contract name → the file's name, for columns that are called otherwise.
     """
-    frames = [_renamed(_read_file(path), path, mapping or {}) for path in _files(str(source))]
+    frames = [renamed(_read_file(path), path, mapping or {}) for path in _files(str(source))]
     return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
 
@@ -81,9 +81,9 @@ def _read_file(path: Path) -> pd.DataFrame:
         raise EventsError(f"events: {path} is empty, expected a header and rows. Export the events again.")
     try:
         if suffix == ".parquet":
-            return _to_pandas(pyarrow.parquet.read_table(path))
+            return to_frame(pyarrow.parquet.read_table(path))
         if suffix in (".arrow", ".feather"):
-            return _to_pandas(pyarrow.feather.read_table(path))
+            return to_frame(pyarrow.feather.read_table(path))
         return _read_csv(path)
     except (pa.ArrowException, OSError, UnicodeDecodeError, EOFError) as error:
         raise EventsError(
@@ -91,7 +91,8 @@ def _read_file(path: Path) -> pd.DataFrame:
         ) from error
 
 
-def _to_pandas(table: pa.Table) -> pd.DataFrame:
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """Arrow's columns as they lie there, and ROW_NUMBER."""
     # As Int64, since a null would turn long ids into floats; the columns as they lie in the file, not pandas' index.
     whole = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
     frame: pd.DataFrame = table.to_pandas(types_mapper=whole.get, ignore_metadata=True)
@@ -134,7 +135,8 @@ def _header(path: Path) -> tuple[str, list[str]]:
     return delimiter, next(csv.reader([line], delimiter=delimiter), [])
 
 
-def _renamed(frame: pd.DataFrame, path: Path, mapping: Mapping[str, str]) -> pd.DataFrame:
+def renamed(frame: pd.DataFrame, path: Path | str, mapping: Mapping[str, str]) -> pd.DataFrame:
+    """The contract's columns of a file's frame, by the contract's names. Raises EventsError where they are missing."""
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
         raise EventsError(f"events: found two columns '{twice[0]}' in {path}, expected one. Rename or remove one.")
