@@ -4,6 +4,7 @@
     python -m features ingest FILE --store DIR             load a file into the event store
     python -m features list                                every feature: unit, range, when it is null
     python -m features build --store DIR --as-of DATE --out FILE.parquet
+    python -m features build --engine spark --events EVENTS.parquet --as-of DATE --out FOLDER
     python -m features sql --dialect DIALECT --as-of DATE   the same features as one SQL statement, for a warehouse
 
 A command that cannot go on says why in a sentence, and ends with exit code 2.
@@ -17,13 +18,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from pyarrow import parquet
 
 from features.catalogue import CATALOGUE, pick
-from features.commands import add, add_events, add_store, check_day, now_us, run
+from features.commands import add, add_engine, add_events, add_store, check_day, now_us, run
 from features.doctor import Checkup, examine, summary
 from features.errors import RitornoError
 from features.ingest import ingest
+from features.lifecycle import Policy
 from features.readers import parse_mapping, read_events
 from features.sql import DIALECTS, export, statement
 from features.store import open_store
@@ -51,7 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
         help="end of this day (UTC); repeatable (default: the log's last day)",
     )  # fmt: skip
     _add_horizon(table)
-    table.add_argument("--out", type=Path, default=Path("table.parquet"), help="Parquet to write (default %(default)s)")
+    table.add_argument("--out", default="table.parquet", help="Parquet to write (default %(default)s)")
+    add_engine(table)
+    table.add_argument("--events", help="with Spark: Parquet to read: a file, a folder or a glob")
+    add_events(table)
     sql = add(commands, "sql", _sql, "the same features as one SQL statement, for a warehouse")
     add_store(sql)
     sql.add_argument("--dialect", choices=DIALECTS, default="duckdb", help="whose SQL (default %(default)s)")
@@ -96,16 +102,39 @@ def _list(options: argparse.Namespace) -> None:  # noqa: ARG001  # every command
 
 def _build(options: argparse.Namespace) -> None:
     _check_horizon(options.horizon_days)
+    rows, policy = _built_on_spark(options) if options.engine == "spark" else _built(options)
+    print(
+        f"{rows:,} rows × {len(CATALOGUE)} features written to {options.out} "
+        f"(policy {policy.version}, horizon {policy.horizon_days} days)"
+    )
+
+
+def _built(options: argparse.Namespace) -> tuple[int, Policy]:
+    if options.events:
+        raise RitornoError(
+            f"--events: found {options.events} without --engine spark, expected the event store. Load them first: "
+            "python -m features ingest"
+        )
     log = open_store(options.store)
-    as_ofs = [check_day(day) for day in options.as_of or [str(log.data_through)]]
+    as_ofs = _as_ofs(options, log.data_through)
     policy = shop_policy(log, max(as_ofs), options.horizon_days)
     table = build(log, as_ofs, policy)
     with _writing("--out", options.out):
         table.frame().to_parquet(options.out, index=False)
-    print(
-        f"{len(table):,} rows × {len(table.names)} features written to {options.out} "
-        f"(policy {policy.version}, horizon {policy.horizon_days} days)"
-    )
+    return len(table), policy
+
+
+def _built_on_spark(options: argparse.Namespace) -> tuple[int, Policy]:
+    from features.spark_job import spark_log, write
+
+    with spark_log(options) as log:
+        as_ofs = _as_ofs(options, log.data_through)
+        policy = log.shop_policy(max(as_ofs), options.horizon_days)
+        return write(log.build(as_ofs, policy), options.out), policy
+
+
+def _as_ofs(options: argparse.Namespace, last_day: np.datetime64) -> list[str]:
+    return [check_day(day) for day in options.as_of or [str(last_day)]]
 
 
 def _sql(options: argparse.Namespace) -> None:
@@ -126,7 +155,7 @@ def _check_horizon(days: int | None) -> None:
 
 
 @contextmanager
-def _writing(option: str, path: Path) -> Iterator[None]:
+def _writing(option: str, path: str | Path) -> Iterator[None]:
     """A file that cannot be written is its user's to mend."""
     try:
         yield

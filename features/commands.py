@@ -63,6 +63,27 @@ def add_store(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """The options by which a command runs on Spark instead of in this process; `features.spark_job` reads them."""
+    parser.add_argument(
+        "--engine", choices=("local", "spark"), default="local",
+        help="this process on the event store, or Spark on --events (default %(default)s); see deploy/spark.md",
+    )  # fmt: skip
+    parser.add_argument(
+        "--partitions", type=_partitions, metavar="N",
+        help="with Spark: partitions of customers (default: spark.sql.shuffle.partitions)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--quarantine", metavar="DIR", help="with Spark: where bad rows are written (default: --out with -quarantine)"
+    )
+
+
+def _partitions(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"found {text}, expected a whole number of at least 1, such as 200")
+    return int(text)
+
+
 def check_day(text: str) -> str:
     """The text, if it is a calendar day. Raises RitornoError."""
     try:
