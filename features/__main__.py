@@ -4,6 +4,7 @@
     python -m features ingest FILE --store DIR             load a file into the event store
     python -m features list                                every feature: unit, range, when it is null
     python -m features build --store DIR --as-of DATE --out FILE.parquet
+    python -m features build --engine spark --events EVENTS.parquet --as-of DATE --out FOLDER
     python -m features sql --dialect DIALECT --as-of DATE   the same features as one SQL statement, for a warehouse
     python -m features policy --store DIR                  the shop's policy as a file's text, to keep or to change
     python -m features stages --store DIR --as-of DATE     where everybody stands; --diff OLD NEW: who moves
@@ -15,15 +16,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from pyarrow import parquet
 
 from features.catalogue import CATALOGUE, pick
-from features.commands import add, add_events, add_store, check_day, counting, now_us, run
+from features.commands import add, add_engine, add_events, add_store, check_day, counting, now_us, run
 from features.doctor import Checkup, summary
 from features.errors import RitornoError
 from features.ingest import checkup_of, ingest
@@ -59,7 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
         help="end of this day (UTC); repeatable (default: the log's last day)",
     )  # fmt: skip
     _add_policy(table)
-    table.add_argument("--out", type=Path, default=Path("table.parquet"), help="Parquet to write (default %(default)s)")
+    table.add_argument("--out", default="table.parquet", help="Parquet to write (default %(default)s)")
+    add_engine(table)
+    table.add_argument("--events", help="with Spark: Parquet to read: a file, a folder or a glob")
+    add_events(table)
     sql = add(commands, "sql", _sql, "the same features as one SQL statement, for a warehouse")
     add_store(sql)
     sql.add_argument("--dialect", choices=DIALECTS, default="duckdb", help="whose SQL (default %(default)s)")
@@ -133,16 +139,39 @@ def _list(options: argparse.Namespace) -> None:  # noqa: ARG001  # every command
 
 
 def _build(options: argparse.Namespace) -> None:
+    rows, policy = _built_on_spark(options) if options.engine == "spark" else _built(options)
+    print(
+        f"{rows:,} rows × {len(CATALOGUE)} features written to {options.out} "
+        f"(policy {policy.version}, horizon {policy.horizon_days} days)"
+    )
+
+
+def _built(options: argparse.Namespace) -> tuple[int, Policy]:
+    if options.events:
+        raise RitornoError(
+            f"--events: found {options.events} without --engine spark, expected the event store. Load them first: "
+            "python -m features ingest"
+        )
     log = open_store(options.store)
-    as_ofs = [check_day(day) for day in options.as_of or [str(log.data_through)]]
+    as_ofs = _as_ofs(options, log.data_through)
     policy = _policy(options, log, max(as_ofs))
     table = build(log, as_ofs, policy)
     with _writing("--out", options.out):
         table.frame().to_parquet(options.out, index=False)
-    print(
-        f"{len(table):,} rows × {len(table.names)} features written to {options.out} "
-        f"(policy {policy.version}, horizon {policy.horizon_days} days)"
-    )
+    return len(table), policy
+
+
+def _built_on_spark(options: argparse.Namespace) -> tuple[int, Policy]:
+    from features.spark_job import spark_log, write
+
+    with spark_log(options) as log:
+        as_ofs = _as_ofs(options, log.data_through)
+        policy = _chosen(options, partial(log.shop_policy, max(as_ofs)))
+        return write(log.build(as_ofs, policy), options.out), policy
+
+
+def _as_ofs(options: argparse.Namespace, last_day: np.datetime64) -> list[str]:
+    return [check_day(day) for day in options.as_of or [str(last_day)]]
 
 
 def _sql(options: argparse.Namespace) -> None:
@@ -200,17 +229,21 @@ def _day(options: argparse.Namespace, log: EventLog) -> str:
 
 def _policy(options: argparse.Namespace, log: EventLog, day: str) -> Policy:
     """The policy of the --policy file, or else the shop's own as of the end of a day."""
+    return _chosen(options, partial(shop_policy, log, day))
+
+
+def _chosen(options: argparse.Namespace, of_shop: Callable[[int | None], Policy]) -> Policy:
     days = options.horizon_days
     if days is not None and days < 1:
         raise RitornoError(f"--horizon-days: found {days}, expected 1 or more.")
     if getattr(options, "policy", None) is None:
-        return shop_policy(log, day, days)
+        return of_shop(days)
     policy = read_policy(options.policy)
     return policy if days is None else policy.with_horizon(days)
 
 
 @contextmanager
-def _writing(option: str, path: Path) -> Iterator[None]:
+def _writing(option: str, path: str | Path) -> Iterator[None]:
     """A file that cannot be written is its user's to mend."""
     try:
         yield

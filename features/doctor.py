@@ -6,7 +6,7 @@ its findings: an *error* stops a load, a *warning* says what was done about it, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -122,7 +122,7 @@ class Doctor:
         """What was found in all batches."""
         quarantine = pd.concat(self._quarantine) if self._quarantine else pd.DataFrame({"reason": []})
         checkup = Checkup(self._coder.rows(), quarantine, self._read)
-        _report_bad(checkup, max_bad_share)
+        _report_bad(checkup, quarantine["reason"].value_counts(), max_bad_share)
         _report_zones(checkup, self._zoned, self._naive)
         _report_clock(checkup, self._gaps, self._folds)
         if len(checkup.rows):
@@ -141,23 +141,52 @@ def examine(raw: pd.DataFrame, now_us: int, max_bad_share: float = MAX_BAD_SHARE
     return doctor.checkup(max_bad_share)
 
 
+def examine_digest(
+    digest: Mapping[str, Sequence[str]], days: Sequence[int], reasons: pd.Series, rows_read: int,
+    max_bad_share: float = MAX_BAD_SHARE,
+) -> Checkup:  # fmt: skip
+    """What can be said without the rows: every finding that stops a load, and those about names, orders and days.
+
+    digest: the distinct events, channels and currencies of the good rows, by column. days: distinct, since 1970.
+    reasons: reason → bad rows, the most frequent first. For what needs the rows, examine a sample.
+    """
+    checkup = Checkup(_stand_ins(digest, days), pd.DataFrame(), rows_read)
+    _report_bad(checkup, reasons, max_bad_share)
+    if len(days):
+        for report in (_report_names, _report_currencies, _report_orders, _report_days):
+            report(checkup, checkup.rows)
+    return checkup
+
+
+def _stand_ins(digest: Mapping[str, Sequence[str]], days: Sequence[int]) -> Rows:
+    """The fewest rows that have these names and days."""
+    n = max(map(len, (*digest.values(), days)), default=0)
+    named = {column: pd.Series(values, dtype="string").reindex(range(n)) for column, values in digest.items()}
+    ts = np.resize(np.asarray(days, np.int64) * DAY_US, n)
+    frame = pd.DataFrame({"customer_id": pd.Series("", range(n), "string"), "ts": ts, **named})
+    coder = Coder()
+    coder.add(frame.assign(event=frame["event"].ffill(), amount_minor=0, discount_minor=0))
+    return coder.rows()
+
+
 def summary(findings: Iterable[Finding]) -> str:
     """The findings as lines of text, the gravest first."""
     order = {"error": 0, "warning": 1, "advice": 2}
     return "\n".join(f"  {finding}" for finding in sorted(findings, key=lambda f: order[f.severity]))
 
 
-def _report_bad(checkup: Checkup, max_bad_share: float) -> None:
+def _report_bad(checkup: Checkup, reasons: pd.Series, max_bad_share: float) -> None:
+    """reasons: reason → rows, the most frequent first."""
     if not checkup.rows_read:
         checkup.add("error", "empty", 0, "no rows", "at least one event", "Export the events again.")
         return
-    reasons = checkup.quarantine["reason"].value_counts()
     for text, rows in reasons.items():
         todo = "They were set aside; mend the export and load again."
         checkup.add("warning", "quarantined", int(rows), f"{rows:,} rows: {text}", "none", todo)
-    bad = len(checkup.quarantine)
+    bad = int(reasons.sum())
     if bad > max_bad_share * checkup.rows_read:
-        where = f"; first in row {checkup.quarantine[ROW_NUMBER].iloc[0]}" if ROW_NUMBER in checkup.quarantine else ""
+        known = ROW_NUMBER in checkup.quarantine and len(checkup.quarantine)
+        where = f"; first in row {checkup.quarantine[ROW_NUMBER].iloc[0]}" if known else ""
         checkup.add(
             "error", "too_many_bad_rows", bad,
             f"{bad:,} bad rows of {checkup.rows_read:,} (most: {reasons.index[0]}{where})",

@@ -164,12 +164,19 @@ def _frames(path: Path, rows: int) -> Iterator[pd.DataFrame]:
 def _columnar(path: Path, suffix: str, rows: int) -> Iterator[pd.DataFrame]:
     read = 0
     for table in _parquet(path, rows) if suffix == ".parquet" else _arrow(path, rows):
-        # As Int64, since a null would turn long ids into floats; the columns as they lie there, not pandas' index.
-        whole = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
-        frame: pd.DataFrame = table.to_pandas(types_mapper=whole.get, ignore_metadata=True)
-        frame[ROW_NUMBER] = np.arange(read + 1, read + len(frame) + 1)
+        frame = to_frame(table)
+        frame[ROW_NUMBER] += read
         read += len(frame)
         yield frame
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """Arrow's columns as they lie there, and ROW_NUMBER."""
+    # As Int64, since a null would turn long ids into floats; and not with what pandas once took for its index.
+    whole = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
+    frame: pd.DataFrame = table.to_pandas(types_mapper=whole.get, ignore_metadata=True)
+    frame[ROW_NUMBER] = np.arange(1, len(frame) + 1)
+    return frame
 
 
 def _parquet(path: Path, rows: int) -> Iterator[pa.Table]:
