@@ -161,7 +161,10 @@ def examine_digest(
 def _stand_ins(digest: Mapping[str, Sequence[str]], days: Sequence[int]) -> Rows:
     """The fewest rows that have these names and days."""
     n = max(map(len, (*digest.values(), days)), default=0)
-    named = {column: pd.Series(values, dtype="string").reindex(range(n)) for column, values in digest.items()}
+    named = {
+        column: pd.Series(values, dtype="string").reindex(range(n))
+        for column, values in ({"event": ()} | dict(digest)).items()
+    }
     ts = np.resize(np.asarray(days, np.int64) * DAY_US, n)
     frame = pd.DataFrame({"customer_id": pd.Series("", range(n), "string"), "ts": ts, **named})
     coder = Coder()
