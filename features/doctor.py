@@ -14,16 +14,18 @@ import numpy.typing as npt
 import pandas as pd
 
 from features.errors import EventsError
-from features.events import DAY_US, MOST_OWN_NAMES, NULL_INT32
+from features.events import DAY_US, FIRST_CUSTOM, MOST_OWN_NAMES, NULL_INT32
 from features.keys import mixed
 from features.policy import HORIZONS
 from features.readers import CLOCK, ROW_NUMBER
 from features.rows import Coder, Rows
+from features.runs import REFUNDABLE
 from features.typed import TypedRows, typed_rows
 
 MAX_BAD_SHARE = 0.05
 GAP_FACTOR = 20  # a silence of the whole shop this many times longer than its usual day-to-day step is a hole
 FEW_DAYS = 3 * HORIZONS[0]  # a prediction needs a log three horizons long
+SEVERITIES = ("error", "warning", "advice")
 HIGHEST_VALUE = {"review_submitted": 5, "nps_submitted": 10}
 
 
@@ -127,8 +129,8 @@ class Doctor:
         _report_clock(checkup, self._gaps, self._folds)
         if len(checkup.rows):
             for report in (
-                _report_names, _report_currencies, _report_ids, _report_repeats, _report_refunds, _report_order_ids,
-                _report_orders, _report_values, _report_days,
+                _report_names, _report_currencies, _report_ids, _report_repeats, _report_messages, _report_refunds,
+                _report_order_ids, _report_orders, _report_values, _report_days,
             ):  # fmt: skip
                 report(checkup, checkup.rows)
         return checkup
@@ -141,10 +143,20 @@ def examine(raw: pd.DataFrame, now_us: int, max_bad_share: float = MAX_BAD_SHARE
     return doctor.checkup(max_bad_share)
 
 
+def judge_history_anew(checkup: Checkup, days: int) -> None:
+    """Judge how long the history is by so many days: those of the store that the file joins."""
+    checkup.findings[:] = [finding for finding in checkup.findings if finding.code != "short_history"]
+    _report_history(checkup, days)
+
+
 def summary(findings: Iterable[Finding]) -> str:
     """The findings as lines of text, the gravest first."""
-    order = {"error": 0, "warning": 1, "advice": 2}
-    return "\n".join(f"  {finding}" for finding in sorted(findings, key=lambda f: order[f.severity]))
+    return "\n".join(f"  {finding}" for finding in by_gravity(findings))
+
+
+def by_gravity(findings: Iterable[Finding]) -> list[Finding]:
+    """The gravest first."""
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
 def _report_bad(checkup: Checkup, max_bad_share: float) -> None:
@@ -226,18 +238,42 @@ def _report_repeats(checkup: Checkup, rows: Rows) -> None:
         )  # fmt: skip
 
 
+def _report_messages(checkup: Checkup, rows: Rows) -> None:
+    repeated, shared = _repeated(rows.content[rows.is_message], rows.customer[rows.is_message])
+    if repeated:
+        checkup.add(
+            "warning", "repeated_message_ids", repeated,
+            f"{repeated:,} rows with a message_id that the same customer already had", "one row a message",
+            "Each message counts once, by its first row. If these are different events, give each its own id.",
+        )  # fmt: skip
+    if shared:
+        checkup.add(
+            "warning", "message_id_collision", shared, f"{shared:,} message_ids used by more than one customer",
+            "one customer a message_id", "They were kept apart; a message_id that tells events apart is safer.",
+        )  # fmt: skip
+
+
+def _repeated(keys: npt.NDArray[np.uint64], customer: npt.NDArray[np.int32]) -> tuple[int, int]:
+    """How many rows repeat a key of the same customer; and how many times a key has one more customer."""
+    pairs = np.sort(mixed([keys, customer]))
+    repeated = int((pairs[1:] == pairs[:-1]).sum())
+    return repeated, len(pairs) - repeated - pd.Series(keys).nunique()
+
+
 def _report_refunds(checkup: Checkup, rows: Rows) -> None:
     refunds = rows.is_event("order_refunded")
     count = int(refunds.sum())
     if "order_key" in rows.columns and count:
-        keys = rows.columns["order_key"]
-        refunded, others = pd.Series(keys[refunds]), pd.Series(keys[~refunds & (keys != 0)])
-        ordered = others[others.isin(refunded)]  # pandas hashes the few; np.isin would sort everything
-        count -= int(refunded.isin(ordered).sum())
+        keys, event = rows.columns["order_key"], rows.columns["event"]
+        ordered = (keys != 0) & (np.isin(event, REFUNDABLE) | (event.astype(np.int64) >= FIRST_CUSTOM))
+        refunded, others = (pd.Series(mixed([keys[r], rows.customer[r]])) for r in (refunds & (keys != 0), ordered))
+        found = others[others.isin(refunded)]  # pandas hashes the few; np.isin would sort everything
+        count -= int(refunded.isin(found).sum())
     if count:
         checkup.add(
             "advice", "refunds_without_orders", count,
-            f"{count:,} refunds whose order_id is missing or of no order in this file", "the order they refund",
+            f"{count:,} refunds whose order_id is missing or of no order of the same customer in this file",
+            "the order they refund",
             "Unless that order is in the store, they lower spend on their own day and undo no order.",
         )  # fmt: skip
 
@@ -246,16 +282,14 @@ def _report_order_ids(checkup: Checkup, rows: Rows) -> None:
     if "order_key" not in rows.columns:
         return
     known = rows.is_event("order_completed") & (rows.columns["order_key"] != 0)
-    keys = rows.columns["order_key"][known]
-    pairs = np.sort(mixed([keys, rows.customer[known]]))
-    if split := int((pairs[1:] == pairs[:-1]).sum()):
+    split, shared = _repeated(rows.columns["order_key"][known].astype(np.uint64, copy=False), rows.customer[known])
+    if split:
         checkup.add(
             "warning", "order_in_several_rows", split,
             f"{split:,} order_completed rows with an order_id that the same customer already had", "one row an order",
             "Each counts as an order. If these are an order's lines, say so in a --mapping: rows = \"lines\".",
         )  # fmt: skip
-    distinct = len(pairs) - split
-    if shared := distinct - pd.Series(keys).nunique():
+    if shared:
         checkup.add(
             "warning", "order_id_collision", shared, f"{shared:,} order_ids used by more than one customer",
             "one customer an order_id", "They were kept apart; a refund undoes the order of its own customer only.",
@@ -282,10 +316,14 @@ def _report_values(checkup: Checkup, rows: Rows) -> None:
 def _report_days(checkup: Checkup, rows: Rows) -> None:
     day = np.asarray(rows.columns["ts"], np.int64) // DAY_US
     days = np.flatnonzero(np.bincount(day - day.min())) + day.min()
-    if (span := int(days[-1] - days[0]) + 1) < FEW_DAYS:
-        todo = f"A prediction of {HORIZONS[0]} days needs three times as many: load more history."
-        checkup.add("advice", "short_history", 0, f"{span} days of history", f"at least {FEW_DAYS}", todo)
+    _report_history(checkup, int(days[-1] - days[0]) + 1)
     _report_holes(checkup, days)
+
+
+def _report_history(checkup: Checkup, days: int) -> None:
+    if days < FEW_DAYS:
+        todo = f"A prediction of {HORIZONS[0]} days needs three times as many: load more history."
+        checkup.add("advice", "short_history", 0, f"{days} days of history", f"at least {FEW_DAYS}", todo)
 
 
 def _report_holes(checkup: Checkup, days: npt.NDArray[np.int64]) -> None:
