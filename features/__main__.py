@@ -1,6 +1,6 @@
 """python -m features: load events, examine them, and compute features.
 
-    python -m features check FILE                          what is wrong with a file, in words; loads nothing
+    python -m features check FILE --format html --out R     what is wrong with a file, and how far each model gets
     python -m features ingest FILE --store DIR             load a file into the event store
     python -m features list                                every feature: unit, range, when it is null
     python -m features build --store DIR --as-of DATE --out FILE.parquet
@@ -26,15 +26,17 @@ import pandas as pd
 from pyarrow import parquet
 
 from features.catalogue import CATALOGUE, pick
+from features.check import check, history_days
 from features.commands import add, add_engine, add_events, add_store, check_day, counting, now_us, run
-from features.doctor import Checkup, summary
+from features.doctor import Checkup, judge_history_anew, summary
 from features.errors import RitornoError
-from features.ingest import checkup_of, ingest
+from features.ingest import ingest
 from features.lifecycle import Policy
 from features.log import EventLog
 from features.mapping import read_mapping
 from features.policy_file import policy_text, read_policy
 from features.readers import count_rows
+from features.report import FORMATS
 from features.sql import DIALECTS, export, statement
 from features.stages import counts, differences, flows, moves, standings
 from features.store import open_store
@@ -47,9 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m features", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    check = add(commands, "check", _check, "examine a file; loads nothing")
-    check.add_argument("events", help="CSV, Parquet or Arrow: a file, a glob or a folder")
-    add_events(check)
+    _add_check(add(commands, "check", _check, "examine a file, and say how far each model gets; loads nothing"))
     load = add(commands, "ingest", _ingest, "load a file into the event store")
     load.add_argument("events", help="CSV, Parquet or Arrow: a file, a glob or a folder")
     add_events(load)
@@ -104,6 +104,18 @@ def _add_policy(parser: argparse.ArgumentParser) -> None:
     _add_horizon(parser)
 
 
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("events", nargs="?", metavar="FILE", help="CSV, Parquet or Arrow: a file, a glob or a folder")
+    add_events(parser)
+    parser.add_argument(
+        "--store", type=Path, metavar="DIR",
+        help="grade the models as if the file were loaded into this store; without FILE, the store as it is",
+    )  # fmt: skip
+    _add_horizon(parser)
+    parser.add_argument("--format", choices=FORMATS, default="table", help="how to say it (default %(default)s)")
+    parser.add_argument("--out", type=Path, metavar="REPORT", help="where to write it (default: standard output)")
+
+
 def _add_horizon(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--horizon-days", type=int, metavar="DAYS",
@@ -112,17 +124,26 @@ def _add_horizon(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
+    horizon_days = _horizon(options)
     mapping = read_mapping(options.mapping, options.map)
-    with counting(count_rows(options.events), "read") as count:
-        checkup = checkup_of(options.events, now_us(), mapping, options.max_bad, count)
-    _print_checkup(checkup)
-    checkup.raise_if_unfit()
+    with counting(count_rows(options.events) if options.events else None, "read") as count:
+        report = check(options.events, options.store, now_us(), mapping, options.max_bad, horizon_days, count)
+    text = FORMATS[options.format](report)
+    if options.out:
+        with _writing("--out", options.out):
+            options.out.write_text(text, encoding="utf-8")
+        print(f"report written to {options.out}")
+    else:
+        print(text, end="")
+    if report.checkup:
+        report.checkup.raise_if_unfit()
 
 
 def _ingest(options: argparse.Namespace) -> None:
     mapping = read_mapping(options.mapping, options.map)
     with counting(count_rows(options.events), "load") as count:
         done = ingest(options.events, options.store, now_us(), mapping, options.max_bad, count)
+    judge_history_anew(done.checkup, history_days(done.log))
     _print_checkup(done.checkup)
     print(
         f"{done.rows_added:,} events added, {done.rows_known:,} already known; the store holds {done.log.n_events:,} "
@@ -233,13 +254,18 @@ def _policy(options: argparse.Namespace, log: EventLog, day: str) -> Policy:
 
 
 def _chosen(options: argparse.Namespace, of_shop: Callable[[int | None], Policy]) -> Policy:
-    days = options.horizon_days
-    if days is not None and days < 1:
-        raise RitornoError(f"--horizon-days: found {days}, expected 1 or more.")
+    days = _horizon(options)
     if getattr(options, "policy", None) is None:
         return of_shop(days)
     policy = read_policy(options.policy)
     return policy if days is None else policy.with_horizon(days)
+
+
+def _horizon(options: argparse.Namespace) -> int | None:
+    days: int | None = options.horizon_days
+    if days is not None and days < 1:
+        raise RitornoError(f"--horizon-days: found {days}, expected 1 or more.")
+    return days
 
 
 @contextmanager

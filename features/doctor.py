@@ -6,7 +6,7 @@ its findings: an *error* stops a load, a *warning* says what was done about it, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,16 +14,18 @@ import numpy.typing as npt
 import pandas as pd
 
 from features.errors import EventsError
-from features.events import DAY_US, MOST_OWN_NAMES, NULL_INT32
+from features.events import DAY_US, FIRST_CUSTOM, MOST_OWN_NAMES, NULL_INT32
 from features.keys import mixed
 from features.policy import HORIZONS
 from features.readers import CLOCK, ROW_NUMBER
 from features.rows import Coder, Rows
+from features.runs import REFUNDABLE
 from features.typed import TypedRows, typed_rows
 
 MAX_BAD_SHARE = 0.05
 GAP_FACTOR = 20  # a silence of the whole shop this many times longer than its usual day-to-day step is a hole
 FEW_DAYS = 3 * HORIZONS[0]  # a prediction needs a log three horizons long
+SEVERITIES = ("error", "warning", "advice")
 HIGHEST_VALUE = {"review_submitted": 5, "nps_submitted": 10}
 
 
@@ -122,13 +124,13 @@ class Doctor:
         """What was found in all batches."""
         quarantine = pd.concat(self._quarantine) if self._quarantine else pd.DataFrame({"reason": []})
         checkup = Checkup(self._coder.rows(), quarantine, self._read)
-        _report_bad(checkup, quarantine["reason"].value_counts(), max_bad_share)
+        report_bad(checkup, quarantine["reason"].value_counts(), max_bad_share)
         _report_zones(checkup, self._zoned, self._naive)
         _report_clock(checkup, self._gaps, self._folds)
         if len(checkup.rows):
             for report in (
-                _report_names, _report_currencies, _report_ids, _report_repeats, _report_refunds, _report_order_ids,
-                _report_orders, _report_values, _report_days,
+                report_names, report_currencies, _report_ids, _report_repeats, _report_messages, _report_refunds,
+                _report_order_ids, report_orders, _report_values, report_days,
             ):  # fmt: skip
                 report(checkup, checkup.rows)
         return checkup
@@ -141,44 +143,23 @@ def examine(raw: pd.DataFrame, now_us: int, max_bad_share: float = MAX_BAD_SHARE
     return doctor.checkup(max_bad_share)
 
 
-def examine_digest(
-    digest: Mapping[str, Sequence[str]], days: Sequence[int], reasons: pd.Series, rows_read: int,
-    max_bad_share: float = MAX_BAD_SHARE,
-) -> Checkup:  # fmt: skip
-    """What can be said without the rows: every finding that stops a load, and those about names, orders and days.
-
-    digest: the distinct events, channels and currencies of the good rows, by column. days: distinct, since 1970.
-    reasons: reason → bad rows, the most frequent first. For what needs the rows, examine a sample.
-    """
-    checkup = Checkup(_stand_ins(digest, days), pd.DataFrame(), rows_read)
-    _report_bad(checkup, reasons, max_bad_share)
-    if len(days):
-        for report in (_report_names, _report_currencies, _report_orders, _report_days):
-            report(checkup, checkup.rows)
-    return checkup
-
-
-def _stand_ins(digest: Mapping[str, Sequence[str]], days: Sequence[int]) -> Rows:
-    """The fewest rows that have these names and days."""
-    n = max(map(len, (*digest.values(), days)), default=0)
-    named = {
-        column: pd.Series(values, dtype="string").reindex(range(n))
-        for column, values in ({"event": ()} | dict(digest)).items()
-    }
-    ts = np.resize(np.asarray(days, np.int64) * DAY_US, n)
-    frame = pd.DataFrame({"customer_id": pd.Series("", range(n), "string"), "ts": ts, **named})
-    coder = Coder()
-    coder.add(frame.assign(event=frame["event"].ffill(), amount_minor=0, discount_minor=0))
-    return coder.rows()
+def judge_history_anew(checkup: Checkup, days: int) -> None:
+    """Judge how long the history is by so many days: those of the store that the file joins."""
+    checkup.findings[:] = [finding for finding in checkup.findings if finding.code != "short_history"]
+    _report_history(checkup, days)
 
 
 def summary(findings: Iterable[Finding]) -> str:
     """The findings as lines of text, the gravest first."""
-    order = {"error": 0, "warning": 1, "advice": 2}
-    return "\n".join(f"  {finding}" for finding in sorted(findings, key=lambda f: order[f.severity]))
+    return "\n".join(f"  {finding}" for finding in by_gravity(findings))
 
 
-def _report_bad(checkup: Checkup, reasons: pd.Series, max_bad_share: float) -> None:
+def by_gravity(findings: Iterable[Finding]) -> list[Finding]:
+    """The gravest first."""
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def report_bad(checkup: Checkup, reasons: pd.Series, max_bad_share: float) -> None:
     """reasons: reason → rows, the most frequent first."""
     if not checkup.rows_read:
         checkup.add("error", "empty", 0, "no rows", "at least one event", "Export the events again.")
@@ -221,7 +202,8 @@ def _report_clock(checkup: Checkup, gaps: int, folds: int) -> None:
         )  # fmt: skip
 
 
-def _report_names(checkup: Checkup, rows: Rows) -> None:
+def report_names(checkup: Checkup, rows: Rows) -> None:
+    """Note own names beyond what a store can code."""
     for column in ("event", "channel"):
         own = rows.names[column]
         if len(own) > MOST_OWN_NAMES:
@@ -229,7 +211,8 @@ def _report_names(checkup: Checkup, rows: Rows) -> None:
             checkup.add("error", f"too_many_{column}s", len(rows), found, expected, "Group them before the export.")
 
 
-def _report_currencies(checkup: Checkup, rows: Rows) -> None:
+def report_currencies(checkup: Checkup, rows: Rows) -> None:
+    """Note a mix of currencies."""
     currencies = sorted(rows.currencies)
     if len(currencies) > 1:
         checkup.add(
@@ -258,18 +241,42 @@ def _report_repeats(checkup: Checkup, rows: Rows) -> None:
         )  # fmt: skip
 
 
+def _report_messages(checkup: Checkup, rows: Rows) -> None:
+    repeated, shared = _repeated(rows.content[rows.is_message], rows.customer[rows.is_message])
+    if repeated:
+        checkup.add(
+            "warning", "repeated_message_ids", repeated,
+            f"{repeated:,} rows with a message_id that the same customer already had", "one row a message",
+            "Each message counts once, by its first row. If these are different events, give each its own id.",
+        )  # fmt: skip
+    if shared:
+        checkup.add(
+            "warning", "message_id_collision", shared, f"{shared:,} message_ids used by more than one customer",
+            "one customer a message_id", "They were kept apart; a message_id that tells events apart is safer.",
+        )  # fmt: skip
+
+
+def _repeated(keys: npt.NDArray[np.uint64], customer: npt.NDArray[np.int32]) -> tuple[int, int]:
+    """How many rows repeat a key of the same customer; and how many times a key has one more customer."""
+    pairs = np.sort(mixed([keys, customer]))
+    repeated = int((pairs[1:] == pairs[:-1]).sum())
+    return repeated, len(pairs) - repeated - pd.Series(keys).nunique()
+
+
 def _report_refunds(checkup: Checkup, rows: Rows) -> None:
     refunds = rows.is_event("order_refunded")
     count = int(refunds.sum())
     if "order_key" in rows.columns and count:
-        keys = rows.columns["order_key"]
-        refunded, others = pd.Series(keys[refunds]), pd.Series(keys[~refunds & (keys != 0)])
-        ordered = others[others.isin(refunded)]  # pandas hashes the few; np.isin would sort everything
-        count -= int(refunded.isin(ordered).sum())
+        keys, event = rows.columns["order_key"], rows.columns["event"]
+        ordered = (keys != 0) & (np.isin(event, REFUNDABLE) | (event.astype(np.int64) >= FIRST_CUSTOM))
+        refunded, others = (pd.Series(mixed([keys[r], rows.customer[r]])) for r in (refunds & (keys != 0), ordered))
+        found = others[others.isin(refunded)]  # pandas hashes the few; np.isin would sort everything
+        count -= int(refunded.isin(found).sum())
     if count:
         checkup.add(
             "advice", "refunds_without_orders", count,
-            f"{count:,} refunds whose order_id is missing or of no order in this file", "the order they refund",
+            f"{count:,} refunds whose order_id is missing or of no order of the same customer in this file",
+            "the order they refund",
             "Unless that order is in the store, they lower spend on their own day and undo no order.",
         )  # fmt: skip
 
@@ -278,23 +285,22 @@ def _report_order_ids(checkup: Checkup, rows: Rows) -> None:
     if "order_key" not in rows.columns:
         return
     known = rows.is_event("order_completed") & (rows.columns["order_key"] != 0)
-    keys = rows.columns["order_key"][known]
-    pairs = np.sort(mixed([keys, rows.customer[known]]))
-    if split := int((pairs[1:] == pairs[:-1]).sum()):
+    split, shared = _repeated(rows.columns["order_key"][known].astype(np.uint64, copy=False), rows.customer[known])
+    if split:
         checkup.add(
             "warning", "order_in_several_rows", split,
             f"{split:,} order_completed rows with an order_id that the same customer already had", "one row an order",
             "Each counts as an order. If these are an order's lines, say so in a --mapping: rows = \"lines\".",
         )  # fmt: skip
-    distinct = len(pairs) - split
-    if shared := distinct - pd.Series(keys).nunique():
+    if shared:
         checkup.add(
             "warning", "order_id_collision", shared, f"{shared:,} order_ids used by more than one customer",
             "one customer an order_id", "They were kept apart; a refund undoes the order of its own customer only.",
         )  # fmt: skip
 
 
-def _report_orders(checkup: Checkup, rows: Rows) -> None:
+def report_orders(checkup: Checkup, rows: Rows) -> None:
+    """Note a log without orders."""
     if not rows.is_event("order_completed").any():
         todo = "Name the goal event in the policy, or map the event column."
         checkup.add("warning", "no_orders", 0, "no order_completed", "orders, or another goal event", todo)
@@ -311,13 +317,18 @@ def _report_values(checkup: Checkup, rows: Rows) -> None:
             )  # fmt: skip
 
 
-def _report_days(checkup: Checkup, rows: Rows) -> None:
+def report_days(checkup: Checkup, rows: Rows) -> None:
+    """Note a short history, and long silences of the whole shop."""
     day = np.asarray(rows.columns["ts"], np.int64) // DAY_US
     days = np.flatnonzero(np.bincount(day - day.min())) + day.min()
-    if (span := int(days[-1] - days[0]) + 1) < FEW_DAYS:
-        todo = f"A prediction of {HORIZONS[0]} days needs three times as many: load more history."
-        checkup.add("advice", "short_history", 0, f"{span} days of history", f"at least {FEW_DAYS}", todo)
+    _report_history(checkup, int(days[-1] - days[0]) + 1)
     _report_holes(checkup, days)
+
+
+def _report_history(checkup: Checkup, days: int) -> None:
+    if days < FEW_DAYS:
+        todo = f"A prediction of {HORIZONS[0]} days needs three times as many: load more history."
+        checkup.add("advice", "short_history", 0, f"{days} days of history", f"at least {FEW_DAYS}", todo)
 
 
 def _report_holes(checkup: Checkup, days: npt.NDArray[np.int64]) -> None:

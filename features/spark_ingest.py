@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from features.batches import PLACE, judged, log_columns, typed_schema
 from features.columns import LARGEST_WHOLE_FLOAT
-from features.doctor import MAX_BAD_SHARE, Checkup, examine_digest
+from features.digest import examine_digest
+from features.doctor import MAX_BAD_SHARE, Checkup
 from features.errors import EventsError
 from features.events import CHANNEL_NAMES, DAY_US, EVENT_NAMES
 from features.log import EventLog, build_log

@@ -30,7 +30,7 @@ def test_check_says_what_is_wrong_and_loads_nothing(folder, capsys):
     assert main(["check", "events.csv", "--max-bad", "0.3"]) == 0
     printed = capsys.readouterr().out
     assert "4 rows read, 3 good, 1 set aside" in printed
-    assert "warning: quarantined: found 1 rows: ts is not a date" in printed
+    assert "found 1 rows: ts is not a date" in printed
     assert [path.name for path in folder.iterdir()] == ["events.csv"]
 
 
@@ -102,6 +102,9 @@ def damaged_store(folder):
 
 
 BAD = {
+    "nothing to check": (["check"], "found neither FILE nor --store"),
+    "no folder to report to": (["check", "events.csv", "--out", "no/where.html"], "--out: cannot write"),
+    "a check for no days": (["check", "events.csv", "--horizon-days", "0"], "--horizon-days: found 0"),
     "a missing file": (["check", "missing.csv"], "found nothing at missing.csv"),
     "an empty file": (["check", "empty.csv"], "is empty"),
     "only a header": (["check", "header.csv"], "found no rows"),
@@ -158,7 +161,16 @@ def test_bad_input_ends_in_a_sentence_and_exit_code_2(folder, capsys, arguments,
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("arguments", [[], ["fetch"], ["check"], ["check", "events.csv", "--max-bad", "few"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fetch"],
+        ["ingest"],
+        ["check", "events.csv", "--format", "pdf"],
+        ["check", "events.csv", "--max-bad", "few"],
+    ],
+)
 def test_wrong_usage_ends_with_exit_code_2(folder, arguments):
     with pytest.raises(SystemExit) as ended:
         main(arguments)

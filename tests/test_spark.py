@@ -3,10 +3,11 @@
 import datetime as dt
 import json
 import os
-import re
+import resource
 import shutil
 import subprocess
 import sys
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import features.__main__
+import serving.__main__
+import training.__main__
 from features.batches import table_batch
 from features.errors import EventsError
 from features.ingest import load_log
@@ -31,6 +35,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(find_spec("pyspark") is None, reason="no pyspark here: pip install -r requirements-spark.lock"),
     pytest.mark.skipif(not HAS_JAVA, reason="no Java here: apt-get install openjdk-17-jre-headless"),
+    pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas"),
 ]
 
 ROOT = Path(__file__).parent.parent
@@ -179,6 +184,13 @@ def test_one_customer_with_a_million_events_is_held_whole_and_the_others_are_not
     assert policy == shop_policy(here, days[-1])
     assert same_rows(there.build(days, policy), local_table(here, days, policy))
 
+    def peak_megabytes(log):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        return pa.RecordBatch.from_pydict({"peak": [peak]})
+
+    peaks = there.map(peak_megabytes, pa.schema([("peak", pa.int64())])).toArrow()["peak"].to_pylist()
+    assert max(peaks) < 2_000
+
 
 # ---------------------------------------------------------------- rows as shops export them
 
@@ -229,7 +241,7 @@ def test_bad_rows_are_set_aside_as_they_were_with_file_row_and_reason(spark, tmp
 
     write_files(messy(), tmp_path / "events")
     examined = examine(read(spark, str(tmp_path / "events")), NOW_US)
-    bad = examined.quarantine.toPandas().sort_values(["message_id"])
+    bad = pd.DataFrame(examined.quarantine.toArrow().to_pylist()).sort_values("message_id")
     assert [(Path(file).name, row) for file, row in zip(bad["file"], bad["row"], strict=True)] == [
         ("part-0.parquet", 6), ("part-0.parquet", 5), ("part-1.parquet", 5), ("part-2.parquet", 5),
     ]  # fmt: skip
@@ -245,10 +257,10 @@ def test_bad_rows_are_set_aside_as_they_were_with_file_row_and_reason(spark, tmp
 @pytest.mark.parametrize("kind", ["int96", "micros", "zoned", "millis", "date"])
 def test_times_of_every_kind_are_the_instants_that_one_machine_reads(spark, gathered, tmp_path, kind):
     at = pd.to_datetime(["2024-01-05 23:30:00", "2024-02-06 00:30:00"])
+    micros = pa.array(at.as_unit("us"))
     times = {
-        "int96": pa.array(at.as_unit("us")), "micros": pa.array(at.as_unit("us")),
-        "zoned": pa.array(at.tz_localize("Europe/Rome").as_unit("us")), "millis": pa.array(at.as_unit("ms")),
-        "date": pa.array([day.date() for day in at]),
+        "int96": micros, "micros": micros, "zoned": micros.cast(pa.timestamp("us", "Europe/Rome")),
+        "millis": micros.cast(pa.timestamp("ms")), "date": pa.array([day.date() for day in at]),
     }  # fmt: skip
     table = pa.table({"customer_id": ["ann", "bob"], "ts": times[kind], "amount": [1.0, 2.0]})
     pq.write_table(table, tmp_path / "t.parquet", use_deprecated_int96_timestamps=kind == "int96")
@@ -330,63 +342,68 @@ def test_every_score_is_the_one_that_serving_gives(shop, bundle):
 # ---------------------------------------------------------------- commands
 
 
-def run(arguments, folder, **environment):
-    """A command in its own process, on the Spark it begins itself."""
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=600,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "PYSPARK_SUBMIT_ARGS": SUBMIT} | environment,
-    )  # fmt: skip
-    return done.returncode, done.stdout, done.stderr
+@pytest.fixture
+def command(spark, tmp_path, monkeypatch, capsys):
+    """`command(features.__main__, "build", …)`: exit code and what it said, in an empty folder, on the Spark above."""
+    monkeypatch.chdir(tmp_path)
+
+    def ran(package, *arguments):
+        code = package.main([*arguments])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return ran
 
 
-SUBMIT = "--master local[2] --conf spark.ui.enabled=false --conf spark.driver.host=127.0.0.1 pyspark-shell"
-
-
-def test_the_commands_of_the_readme_write_what_is_computed_here(shop, events, bundle, tmp_path):
+def test_the_readmes_commands_write_what_is_computed_here(command, shop, events, bundle):
     _, here = shop
     on_spark = ["--engine", "spark", "--events", str(events)]
-    code, said, _ = run(["-m", "features", "build", *on_spark, "--as-of", "2025-06-30", "--out", "table"], tmp_path)
-    assert code == 0
+    code, said = command(features.__main__, "build", *on_spark, "--as-of", "2025-06-30", "--out", "table")
     policy = shop_policy(here, "2025-06-30")
-    assert f"rows × {len(build(here, ['2025-06-30'], policy).names)} features written to table" in said
-    assert same_rows(pq.read_table(tmp_path / "table"), local_table(here, ["2025-06-30"], policy))
-    more = ["--as-of", "2025-03-01", "--horizon-days", "60", "--out"]
-    assert run(["-m", "training", "snapshots", *on_spark, *more, "snapshots"], tmp_path)[0] == 0
-    assert run(["-m", "training", "snapshots", "--events", str(events), *more, "here.parquet"], tmp_path)[0] == 0
-    assert same_rows(pq.read_table(tmp_path / "snapshots"), pq.read_table(tmp_path / "here.parquet"))
-    code, said, _ = run(["-m", "serving", "score", *on_spark, "--bundle", str(bundle), "--out", "scores"], tmp_path)
-    assert (code, re.search(r"([\d,]+) customers", said)[1]) == (0, f"{here.n_customers:,}")
-    assert pq.read_table(tmp_path / "scores").num_rows == here.n_customers
+    assert (code, f"(policy {policy.version}, horizon" in said) == (0, True)
+    assert same_rows(pq.read_table("table"), local_table(here, ["2025-06-30"], policy))
+    then = ["--as-of", "2025-03-01", "--horizon-days", "60"]
+    assert command(training.__main__, "snapshots", *on_spark, *then, "--out", "there")[0] == 0
+    assert command(training.__main__, "snapshots", "--events", str(events), *then, "--out", "here.parquet")[0] == 0
+    assert same_rows(pq.read_table("there"), pq.read_table("here.parquet"))
+    code, said = command(serving.__main__, "score", *on_spark, "--bundle", str(bundle), "--out", "scores")
+    assert (code, f"{here.n_customers:,} customers" in said) == (0, True)
+    assert pq.read_table("scores").num_rows == here.n_customers
 
 
-def test_a_command_through_spark_submit_ends_in_a_sentence_when_it_cannot_go_on(events, tmp_path):
-    submit = Path(find_spec("pyspark").origin).parent / "bin" / "spark-submit"
+def test_a_command_says_what_it_set_aside_and_ends_in_a_sentence_where_it_cannot_go_on(command, tmp_path):
+    build_on_spark = partial(command, features.__main__, "build", "--engine", "spark")
     write_files(messy(), tmp_path / "events")
-    (tmp_path / "taken").mkdir()
-
-    def submitted(*arguments):
-        done = subprocess.run(
-            [submit, "--master", "local[2]", "--conf", "spark.ui.enabled=false", ROOT / "deploy" / "spark_submit.py",
-             "features", "build", "--engine", "spark", *arguments],
-            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": sys.executable},
-        )  # fmt: skip
-        return done.returncode, done.stdout + done.stderr
-
-    code, said = submitted("--events", str(tmp_path / "events"), "--out", "table")
-    assert code == 2
+    code, said = build_on_spark("--events", "events", "--out", "table")
+    assert (code, (tmp_path / "table").exists()) == (2, False)
     assert "16 rows read, 12 good, 4 set aside" in said
     assert "too_many_bad_rows" in said
-    assert pq.read_table(tmp_path / "table-quarantine").num_rows == 4
-    assert not (tmp_path / "table").exists()
-    code, said = submitted("--events", str(tmp_path / "events"), "--out", "taken")
-    assert (code, "found taken already there, expected a new folder" in said) == (2, True)
-    code, said = submitted("--out", "table")
-    assert (code, "found no --events" in said) == (2, True)
+    assert pq.read_table("table-quarantine").num_rows == 4
+    assert "found table-quarantine already there" in build_on_spark("--events", "events", "--out", "table")[1]
+    assert "found events already there" in build_on_spark("--events", "events", "--out", "events")[1]
+    assert "found no --events" in build_on_spark("--out", "table")[1]
+    assert "without --engine spark" in command(features.__main__, "build", "--events", "events")[1]
 
 
-def test_without_java_the_command_says_so(events, tmp_path):
-    command = ["-m", "features", "build", "--engine", "spark", "--events", str(events), "--out", "table"]
-    code, _, said = run(command, tmp_path, JAVA_HOME="/nowhere")
-    assert code == 2
-    assert "expected Java 17 or newer" in said
+def test_a_command_runs_through_spark_submit(tmp_path):
+    submit = Path(find_spec("pyspark").origin).parent / "bin" / "spark-submit"
+    write_files(messy(), tmp_path / "events")
+    done = subprocess.run(
+        [submit, "--master", "local[2]", "--conf", "spark.ui.enabled=false", ROOT / "deploy" / "spark_submit.py",
+         "features", "build", "--engine", "spark", "--events", "events", "--max-bad", "0.5", "--out", "table"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": sys.executable},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert pq.read_table(tmp_path / "table")["customer_id"].to_pylist() != []
+    assert "3 rows ×" in done.stdout
+
+
+def test_without_java_the_command_says_so(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "features", "build", "--engine", "spark", "--events", "events"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "JAVA_HOME": "/nowhere"},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "expected Java 17 or newer" in done.stderr

@@ -72,6 +72,15 @@ def table_of(log, as_ofs, policy, dtype=np.float64):
     return {key: row.tobytes() for key, row in zip(keys, table.values, strict=True)}
 
 
+def differing(found, expected):
+    """Where two tables differ in a bit: (customer_id, as_of, feature, found, expected); or a row that only one has."""
+    rows = [(*key, "is in one only") for key in sorted(found.keys() ^ expected.keys())]
+    for key in sorted(found.keys() & expected.keys()):
+        values = zip(CATALOGUE, *(np.frombuffer(table[key]).tolist() for table in (found, expected)), strict=True)
+        rows += [(*key, *cell) for cell in values if np.float64(cell[1]).tobytes() != np.float64(cell[2]).tobytes()]
+    return rows
+
+
 @laws
 @given(rows=EVENTS, other=EVENTS, as_of=INSTANT)
 def test_events_after_as_of_change_nothing(rows, other, as_of, policy):
@@ -79,22 +88,22 @@ def test_events_after_as_of_change_nothing(rows, other, as_of, policy):
     future = [row for row in other if row["ts"] > as_of]
     if known:
         expected = table_of(log_from(known), [as_of], policy)
-        assert table_of(log_from(rows), [as_of], policy) == expected
-        assert table_of(log_from(known + future), [as_of], policy) == expected
+        assert differing(table_of(log_from(rows), [as_of], policy), expected) == []
+        assert differing(table_of(log_from(known + future), [as_of], policy), expected) == []
 
 
 @laws
 @given(rows=EVENTS, as_ofs=AS_OFS)
 def test_the_log_as_it_was_gives_the_rows_as_they_were(rows, as_ofs, policy):
     log = log_from(rows)
-    assert table_of(log.until(as_ofs[-1]), as_ofs, policy) == table_of(log, as_ofs, policy)
+    assert differing(table_of(log.until(as_ofs[-1]), as_ofs, policy), table_of(log, as_ofs, policy)) == []
 
 
 @laws
 @given(rows=EVENTS, as_ofs=AS_OFS, random=st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_changes_nothing(rows, as_ofs, random, policy):
     shuffled = random.sample(rows, len(rows))
-    assert table_of(log_from(shuffled), as_ofs, policy) == table_of(log_from(rows), as_ofs, policy)
+    assert differing(table_of(log_from(shuffled), as_ofs, policy), table_of(log_from(rows), as_ofs, policy)) == []
 
 
 @laws
@@ -108,7 +117,9 @@ def test_a_part_of_the_shop_gives_the_rows_of_the_whole(rows, as_ofs, parts, pol
     alone = {}
     for customer in range(log.n_customers):
         alone |= table_of(log.slice(np.array([customer])), as_ofs, policy)
-    assert of_parts == alone == table_of(log, as_ofs, policy)
+    whole = table_of(log, as_ofs, policy)
+    assert differing(of_parts, whole) == []
+    assert differing(alone, whole) == []
 
 
 @laws
@@ -119,8 +130,8 @@ def test_appending_what_came_later_is_rebuilding_the_log(rows, as_ofs, cut, poli
     assume(all(parts))
     early, late = map(log_from, parts)
     rebuilt = table_of(log_from(rows), as_ofs, policy)
-    assert table_of(merge(early, late), as_ofs, policy) == rebuilt
-    assert table_of(merge(merge(early, late), late), as_ofs, policy) == rebuilt  # loaded twice
+    assert differing(table_of(merge(early, late), as_ofs, policy), rebuilt) == []
+    assert differing(table_of(merge(merge(early, late), late), as_ofs, policy), rebuilt) == []  # loaded twice
 
 
 @laws
@@ -130,7 +141,7 @@ def test_all_cut_offs_at_once_are_each_by_itself(rows, as_ofs, policy):
     each = {}
     for as_of in as_ofs:
         each |= table_of(log, [as_of], policy)
-    assert each == table_of(log, as_ofs, policy)
+    assert differing(each, table_of(log, as_ofs, policy)) == []
 
 
 @laws

@@ -32,7 +32,7 @@ from features.lifecycle import Policy
 from features.log import EventLog
 from features.mapping import read_mapping
 from features.store import open_store
-from training.dataset import Plan
+from features.windows import Plan
 from training.shops import SHOPS, events_of
 
 
