@@ -3,8 +3,7 @@
     python -m features check FILE --format html --out R     what is wrong with a file, and how far each model gets
     python -m features ingest FILE --store DIR             load a file into the event store
     python -m features list                                every feature: unit, range, when it is null
-    python -m features build --store DIR --as-of DATE --out FILE.parquet
-    python -m features build --engine spark --events EVENTS.parquet --as-of DATE --out FOLDER
+    python -m features build --store DIR --as-of DATE --out FILE.parquet      --engine spark: with Spark, from --events
     python -m features sql --dialect DIALECT --as-of DATE   the same features as one SQL statement, for a warehouse
     python -m features policy --store DIR                  the shop's policy as a file's text, to keep or to change
     python -m features stages --store DIR --as-of DATE     where everybody stands; --diff OLD NEW: who moves
