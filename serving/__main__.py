@@ -4,6 +4,8 @@ python -m serving api     --store DIR [--port 8000]             answer over HTTP
 python -m serving lists   --store DIR --out at_risk.csv         the at-risk list for a spreadsheet
 python -m serving score   --store DIR --out scores.csv          every customer's score
 python -m serving publish --store DIR [--watch]                 bring the registry's champions here
+python -m serving keys    add NAME --scope score | list | revoke NAME    who may ask
+python -m serving audit   --store DIR                           who downloaded lists or changed keys
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from features.errors import RitornoError
 from features.store import open_store
 from models.bundle import load_champions
 from serving import bundles
-from serving.settings import AsOfMode, Settings, add_places, bundle_folder
+from serving.key_commands import add_key_commands
+from serving.settings import AsOfMode, Settings, add_places, bundle_folder, database_url
 
 if TYPE_CHECKING:
     from serving.scoring import Scorer
@@ -40,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     lists.add_argument("--limit", type=int, metavar="N", help="at most so many customers (default: all)")
     _add_file(add(commands, "score", _score, "write every customer's score"), "scores.csv")
     _add_publish(add(commands, "publish", _publish, "bring the registry's champions to the bundle folder"))
+    add_key_commands(commands)
     return run(parser, arguments)
 
 
@@ -118,14 +122,9 @@ def _api(options: argparse.Namespace) -> None:
 
     as_of: AsOfMode = options.as_of
     bundle = bundle_folder(options.store, options.bundle)
-    settings = Settings(options.store, bundle, options.host, options.port, options.poll, as_of)
-    if not settings.is_loopback and not options.i_know:
-        raise RitornoError(
-            f"--host: found {settings.host}, which other machines can reach, and this version has no keys yet: "
-            "anyone there could read every customer's scores. Use 127.0.0.1 behind a proxy that checks who asks, "
-            "or add --i-know."
-        )
-    serve(settings, publish=not options.no_publish, say=lambda text: print(text, flush=True))
+    database = database_url(options.store)
+    settings = Settings(options.store, bundle, options.host, options.port, options.poll, as_of, database)
+    serve(settings, not options.no_publish, options.i_know, say=lambda text: print(text, flush=True))
 
 
 def _lists(options: argparse.Namespace) -> None:

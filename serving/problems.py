@@ -71,8 +71,10 @@ def described(*statuses: tuple[int, str]) -> Responses:
 
 
 PROBLEMS = described(
+    (401, "No key, or an unknown or revoked one."), (403, "The key's scopes do not open this address."),
     (404, "No such customer: check the id, or send her events."), (413, "Too many items: send several requests."),
-    (422, "A field is not as it should be; `errors` names it."), (503, "No model is loaded yet."),
+    (422, "A field is not as it should be; `errors` names it."), (429, "Too many requests: wait Retry-After seconds."),
+    (503, "No model is loaded yet."),
 )  # fmt: skip
 
 
