@@ -21,7 +21,7 @@ from features.errors import RitornoError
 from features.store import open_store
 from models.bundle import load_champions
 from serving import bundles
-from serving.key_commands import add_key_commands
+from serving.key_commands import add_key_commands, note_taken
 from serving.settings import AsOfMode, Settings, add_places, bundle_folder, database_url
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ def _lists(options: argparse.Namespace) -> None:
         raise RitornoError(f"--limit: found {options.limit}, expected 1 or more.")
     scorer = _scorer(options)
     rows = at_risk(scorer, dt.datetime.now(dt.UTC), limit=options.limit, lang=options.lang)
+    note_taken(options.store, f"at_risk as of {scorer.day}, to a file", len(rows))
     write_text(options.out, list_csv(rows))
     total = sum(row.value_at_risk for row in rows)
     print(
@@ -152,6 +153,7 @@ def _score(options: argparse.Namespace) -> None:
 
     scorer = _scorer(options)
     records = scorer.score(np.arange(scorer.log.n_customers), dt.datetime.now(dt.UTC))
+    note_taken(options.store, f"scores as of {scorer.day}, to a file", len(records))
     write_text(options.out, scores_csv(records))
     scored = sum(record.churn is not None for record in records)
     print(f"{len(records):,} customers as of {scorer.day}, {scored:,} of them with a churn probability: {options.out}")

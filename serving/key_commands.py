@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+from pathlib import Path
 
 from features.commands import add, add_store
 from serving.keys import SCOPES
@@ -29,6 +30,15 @@ def add_key_commands(commands: Commands[argparse.ArgumentParser]) -> None:
     audit = add(commands, "audit", _audit, "who downloaded lists or changed keys: when, what, how many rows")
     add_store(audit)
     audit.add_argument("--last", type=int, default=50, metavar="N", help="entries, newest last (default %(default)s)")
+
+
+def note_taken(store: Path, what: str, rows: int) -> None:
+    """Record in the audit, where there is one, that a command wrote a list or scores. Raises StateError."""
+    url = database_url(store)
+    if has_database(url):
+        from serving.audit import record
+
+        record(url, "command line", "list downloaded", what, rows, _now())
 
 
 def _named(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

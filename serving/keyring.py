@@ -22,7 +22,7 @@ class Keyring:
 
     def __init__(self, url: str) -> None:
         """Reads the database, if there is one. Raises StateError."""
-        self._url = url
+        self.url = url
         self._keys: dict[str, Key] = {}
         self.problem: str | None = None
         self._read()
@@ -41,7 +41,7 @@ class Keyring:
         """Look for changes twice a second, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            if self.is_needed or has_database(self._url):
+            if self.is_needed or has_database(self.url):
                 await asyncio.to_thread(self.refresh)
 
     def refresh(self) -> None:
@@ -54,10 +54,10 @@ class Keyring:
             self.problem = f"keys: those last read go on. {error}"
 
     def _read(self) -> None:
-        if has_database(self._url):
+        if has_database(self.url):
             from serving.key_store import all_keys  # brings SQLAlchemy: 16 MB that a service without keys is spared
 
-            found = {key.prefix: key for key in all_keys(self._url)}
+            found = {key.prefix: key for key in all_keys(self.url)}
             self._keys = found or self._keys
             self.problem = None
         elif self._keys:

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from features.errors import RitornoError
-from serving.errors import NotReady, RequestError
+from serving.errors import NotReady, RequestError, StateError
 from serving.records import Problem
 
 WAIT_SECONDS = "2"
@@ -105,6 +105,8 @@ async def _http(request: Request, error: Exception) -> Response:
 
 async def _ours(_: Request, error: Exception) -> Response:
     if isinstance(error, NotReady):
+        return problem(503, str(error), headers={"Retry-After": WAIT_SECONDS})
+    if isinstance(error, StateError):
         return problem(503, str(error), headers={"Retry-After": WAIT_SECONDS})
     if isinstance(error, TooMany):
         return problem(413, str(error))

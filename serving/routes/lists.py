@@ -10,7 +10,7 @@ from serving.csvs import list_csv
 from serving.lists import at_risk, page
 from serving.problems import PROBLEMS
 from serving.records import ListPage
-from serving.routes.ask import Lang, ScorerNow, now, work
+from serving.routes.ask import Lang, ScorerNow, now, recorded, work
 
 router = APIRouter(prefix="/v1/lists", tags=["lists"], responses=PROBLEMS)
 
@@ -34,9 +34,13 @@ async def at_risk_list(
 ) -> ListPage | Response:
     """Customers at risk, the most money at stake first, each with the reason in words."""
     if format == "csv" or (format is None and "text/csv" in request.headers.get("accept", "")):
-        text = await work(LARGEST_PAGE, lambda: list_csv(at_risk(scorer, now(), offset, limit, lang)))
+        rows = await work(LARGEST_PAGE, lambda: at_risk(scorer, now(), offset, limit, lang))
+        text = await work(len(rows), lambda: list_csv(rows))
+        await recorded(request, f"at_risk as of {scorer.day}, csv", len(rows))
         name = f"at_risk_{scorer.day}.csv"
         return Response(
             text, media_type="text/csv; charset=utf-8", headers={"Content-Disposition": f"attachment; filename={name}"}
         )
-    return await work(limit or PAGE, lambda: page(scorer, now(), offset, limit or PAGE, lang))
+    found = await work(limit or PAGE, lambda: page(scorer, now(), offset, limit or PAGE, lang))
+    await recorded(request, f"at_risk as of {scorer.day}, json, from {offset + 1}", len(found.members))
+    return found
