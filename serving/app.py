@@ -14,13 +14,15 @@ from serving.body_limit import BodyLimit
 from serving.current import Besides, Current
 from serving.gate import Gate
 from serving.keyring import Keyring
+from serving.metrics import Metrics
+from serving.observed import Observed, Tracer
 from serving.problems import add_problems
-from serving.routes import health, lists, scores
+from serving.routes import health, lists, metrics, scores
 from serving.settings import Settings
 from serving.status import our_version
 
 
-def create_app(settings: Settings, besides: Besides = lambda: None) -> FastAPI:
+def create_app(settings: Settings, besides: Besides = lambda: None, tracer: Tracer | None = None) -> FastAPI:
     """The app; while it runs, it watches store, bundle and keys. `besides`: see Current. Raises StateError."""
     app = FastAPI(
         title="Ritorno", version=our_version(), summary="Churn, lifecycle and customer value, on request.",
@@ -28,12 +30,14 @@ def create_app(settings: Settings, besides: Besides = lambda: None) -> FastAPI:
     )  # fmt: skip
     keyring = app.state.keyring = Keyring(settings.database_url)
     app.state.current = Current(settings, lambda: _joined(besides(), keyring.problem))
-    for routes in (scores, lists, health):
+    app.state.metrics = Metrics(app.state.current)
+    for routes in (scores, lists, health, metrics):
         check_addresses(route.path for route in routes.router.routes if isinstance(route, Route))
         app.include_router(routes.router)
     add_problems(app)
     app.add_middleware(BodyLimit)  # the last one added is the first to be asked
     app.add_middleware(Gate, keyring=keyring)
+    app.add_middleware(Observed, metrics=app.state.metrics, tracer=tracer)
     return app
 
 

@@ -56,7 +56,6 @@ def add_problems(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RitornoError, _ours)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 Responses = dict[int | str, dict[str, Any]]
@@ -117,7 +116,3 @@ async def _ours(_: Request, error: Exception) -> Response:
     if isinstance(error, RequestError) and error.code == "unknown_customer":
         return problem(404, str(error))
     return problem(400, str(error))
-
-
-async def _unexpected(_: Request, error: Exception) -> Response:
-    return problem(500, f"An error of ours ({type(error).__name__}); the service's log has it. Please report it.")

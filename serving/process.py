@@ -17,8 +17,10 @@ from features.store import open_store
 from serving import bundles
 from serving.app import create_app
 from serving.keyring import Keyring
+from serving.logs import as_json
 from serving.publisher import Publisher, command
 from serving.settings import Settings
+from serving.tracing import tracer
 
 
 def serve(settings: Settings, publish: bool, without_keys: bool, say: Callable[[str], object]) -> None:
@@ -37,8 +39,9 @@ def serve(settings: Settings, publish: bool, without_keys: bool, say: Callable[[
     with listening(settings) as listener, ExitStack() as running:
         publisher = running.enter_context(Publisher(command(settings))) if publish else None
         say(_greeting(settings, listener.getsockname()[1], has_keys))
-        app = create_app(settings, lambda: publisher.problem if publisher else None)
-        config = uvicorn.Config(app, log_level="warning", access_log=False)  # paths hold customer ids
+        app = create_app(settings, lambda: publisher.problem if publisher else None, tracer())
+        as_json()
+        config = uvicorn.Config(app, log_config=None, log_level="warning", access_log=False)  # its own would hold ids
         uvicorn.Server(config).run(sockets=[listener])
 
 
