@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 from starlette.routing import Route
 
+from serving.accepted import Accepted
 from serving.addresses import check_addresses
 from serving.body_limit import BodyLimit
 from serving.current import Besides, Current
 from serving.gate import Gate
+from serving.idempotency import Idempotency
 from serving.keyring import Keyring
 from serving.metrics import Metrics
 from serving.observed import Observed, Tracer
@@ -20,6 +22,8 @@ from serving.problems import add_problems
 from serving.routes import health, lists, metrics, scores
 from serving.settings import Settings
 from serving.status import our_version
+from serving.time_limit import TimeLimit
+from serving.unchanged import Unchanged
 
 
 def create_app(settings: Settings, besides: Besides = lambda: None, tracer: Tracer | None = None) -> FastAPI:
@@ -35,7 +39,8 @@ def create_app(settings: Settings, besides: Besides = lambda: None, tracer: Trac
         check_addresses(route.path for route in routes.router.routes if isinstance(route, Route))
         app.include_router(routes.router)
     add_problems(app)
-    app.add_middleware(BodyLimit)  # the last one added is the first to be asked
+    for layer in (Unchanged, Idempotency, BodyLimit, TimeLimit, Accepted):  # the last one added is the first asked
+        app.add_middleware(layer)
     app.add_middleware(Gate, keyring=keyring)
     app.add_middleware(Observed, metrics=app.state.metrics, tracer=tracer)
     return app

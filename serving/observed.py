@@ -24,6 +24,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 QUIET = OPEN | {"/metrics"}
 NO_ROUTE = "none"
+GONE_AWAY = 499  # as others say for a caller who left before the answer
 
 
 class Span(Protocol):
@@ -63,11 +64,12 @@ class Observed:
             route = getattr(scope.get("route"), "path", None) or NO_ROUTE
             if span:
                 span.answered(route, sent.status)
-        self.metrics.observe(route, method, sent.status, seconds)
+        status = sent.status or GONE_AWAY
+        self.metrics.observe(route, method, status, seconds)
         level = logging.ERROR if trouble else logging.DEBUG if scope["path"] in QUIET else logging.INFO
         if requests.isEnabledFor(level):
             fields = {
-                "request_id": request_id, "method": method, "route": route, "status": sent.status,
+                "request_id": request_id, "method": method, "route": route, "status": status,
                 "ms": round(seconds * 1000, 2), "key": scope.get("state", {}).get("key"), **trouble,
             }  # fmt: skip
             log_request(level, fields)

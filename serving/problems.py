@@ -23,6 +23,10 @@ class TooMany(RitornoError):  # noqa: N818  # it reads as what was found
     """More items than one request may have."""
 
 
+class Gone(RitornoError):  # noqa: N818
+    """What a request goes back to does not stand any more."""
+
+
 class NotJson(RitornoError):  # noqa: N818
     """A body that is not said to be JSON."""
 
@@ -71,7 +75,9 @@ def described(*statuses: tuple[int, str]) -> Responses:
 
 PROBLEMS = described(
     (401, "No key, or an unknown or revoked one."), (403, "The key's scopes do not open this address."),
-    (404, "No such customer: check the id, or send her events."), (413, "Too many items: send several requests."),
+    (404, "No such customer: check the id, or send her events."),
+    (406, "None of what Accept admits can be answered in."),
+    (413, "Too many items, or a body too large: send several requests."),
     (422, "A field is not as it should be; `errors` names it."), (429, "Too many requests: wait Retry-After seconds."),
     (503, "No model is loaded yet."),
 )  # fmt: skip
@@ -107,6 +113,8 @@ async def _ours(_: Request, error: Exception) -> Response:
         return problem(503, str(error), headers={"Retry-After": WAIT_SECONDS})
     if isinstance(error, StateError):
         return problem(503, str(error), headers={"Retry-After": WAIT_SECONDS})
+    if isinstance(error, Gone):
+        return problem(410, str(error))
     if isinstance(error, TooMany):
         return problem(413, str(error))
     if isinstance(error, NotJson):

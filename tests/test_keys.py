@@ -27,6 +27,7 @@ NEEDS = {
     ("GET", "/v1/customers/{customer_id}/scores"): "score",
     ("POST", "/v1/scores"): "score",
     ("GET", "/v1/lists/at_risk"): "lists",
+    ("GET", "/metrics"): "models",
     ("GET", "/openapi.json"): None,
 }
 """What each route needs, said a second time: a route that is not here fails a test."""
