@@ -1,12 +1,7 @@
 """The rendered SQL on real engines, against the sweep: two ways from the same declarations to the same numbers."""
 
 import math
-import os
 import re
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -49,6 +44,8 @@ from features.lifecycle import Policy
 from features.sql import DIALECTS, NOT_TO_THE_BIT, export, statement
 from features.sweep import LOGS, compile_sweep
 from features.table import build
+
+pytest_plugins = ["postgres_fixtures"]
 
 RELATIVE = 1e-12
 ENGINES_OWN = re.compile(r"(?:orders|spend)_decayed_.*|.*_after_days|usual_gap_days|silence_deviations|log_spend_.*")
@@ -352,41 +349,11 @@ def test_the_command_prints_the_asked_dialect(shop, capsys):
 # ---------------------------------------------------------------- PostgreSQL
 
 
-def server_programs():
-    """The folder of an installed PostgreSQL server's programs, the newest first; None where there is none."""
-    installed = Path("/usr/lib/postgresql").glob("*/bin/initdb")
-    newest = sorted(installed, key=lambda path: float(path.parents[1].name), reverse=True)
-    on_path = [Path(found) for name in ("initdb",) if (found := shutil.which(name))]
-    return next((path.parent for path in [*newest, *on_path] if (path.parent / "pg_ctl").exists()), None)
-
-
 @pytest.fixture(scope="module")
-def postgres():
+def postgres(postgres_folder):
     """`postgres(log, sql)`: the statement's rows on a PostgreSQL server of our own, by customer_id."""
-    programs = server_programs()
-    if programs is None:
-        pytest.skip("no PostgreSQL server is installed (apt-get install postgresql)")
-    folder = Path(tempfile.mkdtemp(prefix="ritorno-pg-"))  # short enough for a socket; tmp_path is closed to others
-    user = {"user": "postgres"} if os.geteuid() == 0 else {}  # the server refuses to run as root
-    if user:
-        shutil.chown(folder, **user)
-    data, log_file = folder / "data", folder / "log"
-
-    def control(program, *arguments):
-        command = [programs / program, "-D", data, *arguments]
-        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, **user)
-
-    try:
-        control("initdb", "--auth=trust", "--username=ritorno", "--no-sync", "--encoding=UTF8", "--locale=C")
-        options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off -c jit=off"
-        control("pg_ctl", "start", "-w", "-l", log_file, "-o", options)
-        try:
-            with psycopg.connect(host=str(folder), user="ritorno", dbname="postgres", autocommit=True) as connection:
-                yield lambda log, sql: postgres_rows(connection, log, sql)
-        finally:
-            control("pg_ctl", "stop", "-m", "immediate")
-    finally:
-        shutil.rmtree(folder)
+    with psycopg.connect(host=str(postgres_folder), user="ritorno", dbname="postgres", autocommit=True) as connection:
+        yield lambda log, sql: postgres_rows(connection, log, sql)
 
 
 TYPES = {"string": "TEXT", "large_string": "TEXT", "int16": "SMALLINT", "int32": "INTEGER", "int64": "BIGINT"}
