@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -21,7 +22,7 @@ from serving.observed import Observed, Tracer
 from serving.problems import add_problems
 from serving.routes import health, lists, metrics, scores
 from serving.settings import Settings
-from serving.status import our_version
+from serving.status import amiss, our_version
 from serving.time_limit import TimeLimit
 from serving.unchanged import Unchanged
 
@@ -33,8 +34,10 @@ def create_app(settings: Settings, besides: Besides = lambda: None, tracer: Trac
         lifespan=_lifespan, docs_url=None, redoc_url=None,  # pages that load their script from elsewhere: blank offline
     )  # fmt: skip
     keyring = app.state.keyring = Keyring(settings.database_url)
-    app.state.current = Current(settings, lambda: _joined(besides(), keyring.problem))
-    app.state.metrics = Metrics(app.state.current)
+    current = app.state.current = Current(
+        settings, lambda: _joined(besides(), keyring.problem, *amiss(current, dt.datetime.now(dt.UTC)))
+    )
+    app.state.metrics = Metrics(current)
     for routes in (scores, lists, health, metrics):
         check_addresses(route.path for route in routes.router.routes if isinstance(route, Route))
         app.include_router(routes.router)

@@ -20,6 +20,7 @@ class Settings:
 
     as_of: `data` answers as of the end of the store's last day, `now` as of the end of today (UTC).
     poll_seconds: how often the publisher asks the registry. MLFLOW_TRACKING_URI is MLflow's own affair.
+    stale_after_days: with as_of `now`, how old the latest event may be before /readyz says so.
     database: SQLAlchemy's URL of what the service itself remembers; empty for the file `ritorno.db` beside the store.
     """
 
@@ -30,6 +31,7 @@ class Settings:
     poll_seconds: float = 2.0
     as_of: AsOfMode = "data"
     database: str = ""
+    stale_after_days: int = 3
 
     @property
     def database_url(self) -> str:
