@@ -24,18 +24,20 @@ Floats = npt.NDArray[np.float64]
 
 UNITS_OF_WINDOWS = ("code", "day", "even seasons")
 AS_EXPECTED = 20.0  # customers; a window of three people who did not come back says little about a shop
-CUSTOMERS_TO_TRUST = 300.0  # of so many, learners and the expectation have half of the say each; see `trust`
+CUSTOMERS_TO_TRUST = 300.0  # with so many, the learners have half of their say; see `trust`
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """By link, from how much of the expectation's margin the learners start, and the ridge; and each learner's share.
+    """By link: from how much of the expectation's margin the learners start, their say against it, and the ridge.
 
     Chosen by 21 rolling origins within the past of three shops and of three simulated ones, the level set aside: who
-    comes at all is learnt best from next to nothing, on how many days from most of what is expected.
+    comes at all is learnt best from nothing, on how many days from most of what is expected.
+    linear, trees: the shares of the two learners.
     """
 
-    start: Mapping[str, float] = field(default_factory=lambda: {"purchase": 0.1, "order_days": 0.75, "spend": 0.33})
+    start: Mapping[str, float] = field(default_factory=lambda: {"purchase": 0.0, "order_days": 0.75, "spend": 0.33})
+    say: Mapping[str, float] = field(default_factory=lambda: {"purchase": 0.9, "order_days": 1.0, "spend": 1.0})
     ridge: Mapping[str, float] = field(default_factory=lambda: {"purchase": 0.01, "order_days": 0.1, "spend": 0.1})
     linear: float = 0.4
     trees: float = 0.6
@@ -99,7 +101,7 @@ def fit_blend(
     usable, customer = usable_inputs(learnt), learnt.table.customer
     linear = fit_linear(learnt.inputs, target, base, learnt.weight, link, recipe.ridge[link.name], usable)
     booster = grow(_only(learnt.inputs, usable), target, base, customer, learnt.weight, link.objective, recipe.growth)
-    say = trust(len(np.unique(customer)))
+    say = recipe.say[link.name] * trust(len(np.unique(customer)))
     slope = 1.0 - (1.0 - start) * say
     blend = Blend(link, 0.0, slope, recipe.linear * say, linear, recipe.trees * say, from_booster(booster))
     margins = blend.margins(answer_of(link, today.expectation), inputs_today)
@@ -108,7 +110,7 @@ def fit_blend(
 
 
 def trust(customers: int) -> float:
-    """How much of the say the learners have, in [0, 1): .1 in a shop of 100 customers, .5 of 300, .99 of 3,000."""
+    """How much of their say the learners have, in [0, 1): .1 in a shop of 100 customers, .5 of 300, .99 of 3,000."""
     return customers**2 / (customers**2 + CUSTOMERS_TO_TRUST**2)
 
 
