@@ -19,7 +19,7 @@ from features.sweep import compile_sweep
 from features.table import shop_policy
 from features.windows import Plan, origins, plan
 
-CUSTOMERS_FOR_HALF = 200  # with so many, what is learnt counts half of what it does in a large shop (models.fitting)
+CUSTOMERS_FOR_HALF = 300  # with so many, what is learnt counts half of what it does in a large shop (models.fitting)
 COLUMNS = ("order_days", "order_days_last_horizon", "lifecycle_stage", "activity_status")
 
 Floats = npt.NDArray[np.float64]
@@ -57,7 +57,7 @@ class Measures:
     @property
     def learners_say(self) -> float:
         """What is learnt from the past counts for this share of its say in a large shop."""
-        return self.past_customers / (self.past_customers + CUSTOMERS_FOR_HALF)
+        return self.past_customers**2 / (self.past_customers**2 + CUSTOMERS_FOR_HALF**2)
 
 
 def measure(log: EventLog, horizon_days: int | None = None) -> Measures:

@@ -9,7 +9,7 @@ from features.measures import CUSTOMERS_FOR_HALF, measure
 from features.readiness import GRADES, MODELS, readiness, unfit
 from features.table import instant
 from models import bundle
-from models.fitting import CUSTOMERS_TO_TRUST
+from models.fitting import CUSTOMERS_TO_TRUST, trust
 from training.dataset import assemble
 from training.fit import Fit
 from training.simulate import simulate
@@ -115,7 +115,7 @@ def test_a_small_shop_is_limited_and_told_by_how_much(small_shop):
     assert (churn.grade, churn.basis) == ("limited", "ml")
     assert "customers" in wanting(churn)
     customers = measure(small_shop).past_customers
-    assert f"counts {customers / (customers + 200):.0%} of what it does in a large shop" in churn.missing[0].todo
+    assert f"counts {trust(customers):.0%} of what it does in a large shop" in churn.missing[0].todo
 
 
 def test_a_shop_with_customers_and_history_is_ready(shop_log):
