@@ -1,7 +1,7 @@
 """python -m features: load events, examine them, and compute features.
 
-    python -m features check FILE --format html --out R     what is wrong with a file, and how far each model gets
-    python -m features ingest FILE --store DIR             load a file into the event store
+    python -m features check FILE --format html --out R    what is wrong with a file, and how far each model gets
+    python -m features ingest FILE --store DIR             load a file, or a --sql SELECT, into the event store
     python -m features list                                every feature: unit, range, when it is null
     python -m features build --store DIR --as-of DATE --out FILE.parquet      --engine spark: with Spark, from --events
     python -m features sql --dialect DIALECT --as-of DATE   the same features as one SQL statement, for a warehouse
@@ -14,9 +14,10 @@ A command that cannot go on says why in a sentence, and ends with exit code 2.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -34,12 +35,13 @@ from features.lifecycle import Policy
 from features.log import EventLog
 from features.mapping import read_mapping
 from features.policy_file import policy_text, read_policy
-from features.readers import count_rows
+from features.readers import Source, count_rows
 from features.report import FORMATS
 from features.sql import DIALECTS, export, statement
 from features.stages import counts, differences, flows, moves, standings
 from features.store import open_store
 from features.table import build, instant, shop_policy
+from features.warehouse import Query
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,8 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_check(add(commands, "check", _check, "examine a file, and say how far each model gets; loads nothing"))
     load = add(commands, "ingest", _ingest, "load a file into the event store")
-    load.add_argument("events", help="CSV, Parquet or Arrow: a file, a glob or a folder")
-    add_events(load)
+    _add_source(load)
     add_store(load)
     add(commands, "list", _list, "every feature: unit, range, when it is null")
     table = add(commands, "build", _build, "compute the features of every customer")
@@ -103,9 +104,19 @@ def _add_policy(parser: argparse.ArgumentParser) -> None:
     _add_horizon(parser)
 
 
-def _add_check(parser: argparse.ArgumentParser) -> None:
+def _add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("events", nargs="?", metavar="FILE", help="CSV, Parquet or Arrow: a file, a glob or a folder")
+    parser.add_argument("--sql", metavar="SELECT", help="instead of a file: a query on PostgreSQL; it may only read")
+    parser.add_argument(
+        "--database", metavar="URL",
+        help="where to ask it: postgresql://USER:PASSWORD@HOST/DATABASE (default: $RITORNO_EVENTS_DATABASE, which "
+        "others do not see in the list of processes)",
+    )  # fmt: skip
     add_events(parser)
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    _add_source(parser)
     parser.add_argument(
         "--store", type=Path, metavar="DIR",
         help="grade the models as if the file were loaded into this store; without FILE, the store as it is",
@@ -123,10 +134,10 @@ def _add_horizon(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    horizon_days = _horizon(options)
+    horizon_days, source = _horizon(options), _source(options)
     mapping = read_mapping(options.mapping, options.map)
-    with counting(count_rows(options.events) if options.events else None, "read") as count:
-        report = check(options.events, options.store, now_us(), mapping, options.max_bad, horizon_days, count)
+    with counting(count_rows(source), "read") if source else nullcontext() as count:
+        report = check(source, options.store, now_us(), mapping, options.max_bad, horizon_days, count)
     text = FORMATS[options.format](report)
     if options.out:
         with _writing("--out", options.out):
@@ -139,9 +150,11 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _ingest(options: argparse.Namespace) -> None:
-    mapping = read_mapping(options.mapping, options.map)
-    with counting(count_rows(options.events), "load") as count:
-        done = ingest(options.events, options.store, now_us(), mapping, options.max_bad, count)
+    mapping, source = read_mapping(options.mapping, options.map), _source(options)
+    if source is None:
+        raise RitornoError("ingest: found neither FILE nor --sql, expected one of them. Name what to load.")
+    with counting(count_rows(source), "load") as count:
+        done = ingest(source, options.store, now_us(), mapping, options.max_bad, count)
     judge_history_anew(done.checkup, history_days(done.log))
     _print_checkup(done.checkup)
     print(
@@ -150,6 +163,21 @@ def _ingest(options: argparse.Namespace) -> None:
     )
     if done.quarantine:
         print(f"bad rows, each with its reason: {done.quarantine}")
+
+
+def _source(options: argparse.Namespace) -> Source | None:
+    """What --sql and FILE name; None where neither is given. Raises RitornoError for both, or for no database."""
+    if options.sql is None:
+        source: str | None = options.events
+        return source
+    if options.events:
+        raise RitornoError(f"--sql: found beside the file {options.events}, expected one of the two. Leave one out.")
+    database = options.database or os.environ.get("RITORNO_EVENTS_DATABASE")
+    if not database:
+        raise RitornoError(
+            "--sql: found no database, expected its URL. Set $RITORNO_EVENTS_DATABASE, or give --database."
+        )
+    return Query(options.sql, database)
 
 
 def _list(options: argparse.Namespace) -> None:  # noqa: ARG001  # every command takes the options

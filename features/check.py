@@ -10,13 +10,14 @@ from features.events import DAY_US
 from features.ingest import Progress, checkup_of, to_log
 from features.log import EventLog, merge
 from features.mapping import ColumnMapping
+from features.readers import Source
 from features.readiness import Readiness, readiness, unfit
 from features.report import Report
 from features.store import open_store
 
 
 def check(
-    source: str | None, store: Path | None, now_us: int, mapping: ColumnMapping | None = None,
+    source: Source | None, store: Path | None, now_us: int, mapping: ColumnMapping | None = None,
     max_bad_share: float = MAX_BAD_SHARE, horizon_days: int | None = None, progress: Progress | None = None,
 ) -> Report:  # fmt: skip
     """The report on a source, graded together with the store if one is named, or on the store by itself.
@@ -24,10 +25,16 @@ def check(
     A source and a store are joined in memory, which takes as much as both. Raises EventsError, StoreError.
     """
     if source is None and store is None:
-        raise RitornoError("check: found neither FILE nor --store, expected one of them or both. Name what to examine.")
+        raise RitornoError(
+            "check: found neither a source nor --store, expected FILE, --sql or --store. Name what to examine."
+        )
     checkup = checkup_of(source, now_us, mapping, max_bad_share, progress) if source else None
     graded = _graded(checkup, store, horizon_days)
-    return Report(source, None if store is None else str(store), now_us, checkup, graded)
+    return Report(_name(source), _name(store), now_us, checkup, graded)
+
+
+def _name(place: object) -> str | None:
+    return None if place is None else str(place)
 
 
 def _graded(checkup: Checkup | None, store: Path | None, horizon_days: int | None) -> Readiness:

@@ -1,4 +1,4 @@
-"""Files in, raw frames out: CSV, Parquet and Arrow; a file, a glob or a folder of them.
+"""Files in, raw frames out: CSV, Parquet and Arrow; a file, a glob or a folder of them; or a query on a database.
 
 The frames have the contract's column names and nothing is judged yet: that is the doctor's work.
 """
@@ -9,7 +9,7 @@ import bisect
 import csv
 import glob
 import gzip
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +22,7 @@ import pyarrow.parquet
 
 from features.errors import EventsError
 from features.events import COLUMNS, REQUIRED
+from features.warehouse import Query
 
 if TYPE_CHECKING:
     from features.mapping import ColumnMapping
@@ -41,6 +42,10 @@ CLOCK = "ts_clock"
 EXTRA = (FILE, ROW_NUMBER, RAGGED, CLOCK)
 
 
+Source = str | Path | Query
+"""Where events come from: a file, a glob or a folder; or a query."""
+
+
 class Batch(NamedTuple):
     """Some rows of a file, and which file of the source it is, from 0."""
 
@@ -48,28 +53,26 @@ class Batch(NamedTuple):
     file: int
 
 
-def read_batches(
-    source: str | Path, mapping: ColumnMapping | None = None, rows: int = ROWS_AT_A_TIME
-) -> Iterator[Batch]:
+def read_batches(source: Source, mapping: ColumnMapping | None = None, rows: int = ROWS_AT_A_TIME) -> Iterator[Batch]:
     """The rows of a file, glob or folder, with the contract's columns that they have, some at a time; files by name.
 
     Raises EventsError.
     """
-    paths = _files(str(source))
+    paths = _parts(source)
     for number, path in enumerate(paths):
         for frame in _frames(path, rows):
             ours = contract_rows(frame, path, mapping)
             yield Batch(ours.assign(**{FILE: str(path)}) if len(paths) > 1 else ours, number)
 
 
-def read_events(source: str | Path, mapping: ColumnMapping | None = None) -> pd.DataFrame:
+def read_events(source: Source, mapping: ColumnMapping | None = None) -> pd.DataFrame:
     """All rows of `read_batches` in one frame."""
     return _joined([batch.frame for batch in read_batches(source, mapping)])
 
 
-def read_whole(source: str | Path, progress: Callable[[int], object] | None = None) -> pd.DataFrame:
+def read_whole(source: Source, progress: Callable[[int], object] | None = None) -> pd.DataFrame:
     """All rows in one frame, with the file's own columns. Raises EventsError."""
-    paths, frames = _files(str(source)), []
+    paths, frames = _parts(source), []
     for path in paths:
         for frame in _frames(path, ROWS_AT_A_TIME):
             _check_names(frame, path)
@@ -79,11 +82,11 @@ def read_whole(source: str | Path, progress: Callable[[int], object] | None = No
     return _joined(frames)
 
 
-def contract_rows(frame: pd.DataFrame, path: str | Path, mapping: ColumnMapping | None = None) -> pd.DataFrame:
+def contract_rows(frame: pd.DataFrame, path: Source, mapping: ColumnMapping | None = None) -> pd.DataFrame:
     """A file's rows with those of the contract's columns that it has. Raises EventsError where one is missing."""
     _check_names(frame, path)
     if mapping:
-        frame = mapping.apply(frame, path)
+        frame = mapping.apply(frame, str(path))
     missing = [name for name in REQUIRED if name not in frame]
     if missing:
         raise EventsError(
@@ -98,8 +101,10 @@ def contract_rows(frame: pd.DataFrame, path: str | Path, mapping: ColumnMapping 
     return frame[[name for name in (*COLUMNS, *EXTRA) if name in frame]]
 
 
-def count_rows(source: str | Path) -> int | None:
+def count_rows(source: Source) -> int | None:
     """How many rows a source has, where its files say so (Parquet); else None."""
+    if isinstance(source, Query):
+        return None
     paths = _files(str(source))
     if any(_suffix(path) != ".parquet" for path in paths):
         return None
@@ -113,10 +118,14 @@ def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
     return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
 
-def _check_names(frame: pd.DataFrame, path: str | Path) -> None:
+def _check_names(frame: pd.DataFrame, path: Source) -> None:
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
         raise EventsError(f"events: found two columns '{twice[0]}' in {path}, expected one. Rename or remove one.")
+
+
+def _parts(source: Source) -> Sequence[Path | Query]:
+    return [source] if isinstance(source, Query) else _files(str(source))
 
 
 def _files(source: str) -> list[Path]:
@@ -141,8 +150,11 @@ def _suffix(path: Path) -> str | None:
     return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
 
 
-def _frames(path: Path, rows: int) -> Iterator[pd.DataFrame]:
+def _frames(path: Path | Query, rows: int) -> Iterator[pd.DataFrame]:
     """A file's rows as they are, at least one (perhaps empty) frame, each with its rows' numbers."""
+    if isinstance(path, Query):
+        yield from _columnar(path.tables())
+        return
     suffix = _suffix(path)
     if suffix is None:
         raise EventsError(
@@ -152,7 +164,7 @@ def _frames(path: Path, rows: int) -> Iterator[pd.DataFrame]:
         raise EventsError(f"events: {path} is empty, expected a header and rows. Export the events again.")
     try:
         if suffix in (".parquet", ".arrow", ".feather"):
-            yield from _columnar(path, suffix, rows)
+            yield from _columnar(_parquet(path, rows) if suffix == ".parquet" else _arrow(path, rows))
         else:
             yield from _read_csv(path, rows)
     except (pa.ArrowException, OSError, UnicodeDecodeError, EOFError) as error:
@@ -161,9 +173,9 @@ def _frames(path: Path, rows: int) -> Iterator[pd.DataFrame]:
         ) from error
 
 
-def _columnar(path: Path, suffix: str, rows: int) -> Iterator[pd.DataFrame]:
+def _columnar(tables: Iterable[pa.Table]) -> Iterator[pd.DataFrame]:
     read = 0
-    for table in _parquet(path, rows) if suffix == ".parquet" else _arrow(path, rows):
+    for table in tables:
         frame = to_frame(table)
         frame[ROW_NUMBER] += read
         read += len(frame)

@@ -102,7 +102,7 @@ def damaged_store(folder):
 
 
 BAD = {
-    "nothing to check": (["check"], "found neither FILE nor --store"),
+    "nothing to check": (["check"], "found neither a source nor --store"),
     "no folder to report to": (["check", "events.csv", "--out", "no/where.html"], "--out: cannot write"),
     "a check for no days": (["check", "events.csv", "--horizon-days", "0"], "--horizon-days: found 0"),
     "a missing file": (["check", "missing.csv"], "found nothing at missing.csv"),
@@ -166,7 +166,6 @@ def test_bad_input_ends_in_a_sentence_and_exit_code_2(folder, capsys, arguments,
     [
         [],
         ["fetch"],
-        ["ingest"],
         ["check", "events.csv", "--format", "pdf"],
         ["check", "events.csv", "--max-bad", "few"],
     ],
