@@ -50,7 +50,11 @@ def add_events(parser: argparse.ArgumentParser) -> None:
     """The options by which every command takes events."""
     parser.add_argument(
         "--map", action="append", default=[], metavar="NAME=COLUMN",
-        help="the file's name for one of our columns; repeatable",
+        help="the file's name for one of our columns, or a product such as 'amount=Quantity * Price'; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--mapping", type=Path, metavar="FILE.toml",
+        help="a shop's whole mapping: columns, constants, event names, time zone, order lines",
     )  # fmt: skip
     parser.add_argument(
         "--max-bad", type=float, default=0.05, metavar="SHARE",
@@ -80,6 +84,27 @@ def counting(total: int | None, what: str) -> Iterator[Callable[[int], object]]:
         yield count
     seconds = max(time.perf_counter() - began, 1e-3)
     print(f"{what}: {rows:,} rows in {seconds:.1f} s ({rows / seconds:,.0f} rows a second)", file=sys.stderr)  # noqa: T201  # the command's own voice
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """The options by which a command runs on Spark instead of in this process; `features.spark_job` reads them."""
+    parser.add_argument(
+        "--engine", choices=("local", "spark"), default="local",
+        help="this process on the event store, or Spark on --events (default %(default)s); see deploy/spark.md",
+    )  # fmt: skip
+    parser.add_argument(
+        "--partitions", type=_partitions, metavar="N",
+        help="with Spark: partitions of customers (default: spark.sql.shuffle.partitions)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--quarantine", metavar="DIR", help="with Spark: where bad rows are written (default: --out with -quarantine)"
+    )
+
+
+def _partitions(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"found {text}, expected a whole number of at least 1, such as 200")
+    return int(text)
 
 
 def check_day(text: str) -> str:

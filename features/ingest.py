@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,10 @@ import numpy as np
 
 from features.doctor import MAX_BAD_SHARE, Checkup, Doctor
 from features.keys import mixed
+from features.lines import examine_lines
 from features.log import DTYPES, EventLog, build_log
-from features.readers import read_batches
+from features.mapping import ColumnMapping
+from features.readers import read_batches, read_whole
 from features.rows import Rows
 from features.store import append_store, open_store, write_store, writing
 
@@ -31,7 +33,7 @@ class Ingested:
 
 
 def ingest(
-    source: str | Path, store: str | Path, now_us: int, mapping: Mapping[str, str] | None = None,
+    source: str | Path, store: str | Path, now_us: int, mapping: ColumnMapping | None = None,
     max_bad_share: float = MAX_BAD_SHARE, progress: Progress | None = None,
 ) -> Ingested:  # fmt: skip
     """Load a file, glob or folder into the store. Raises EventsError, StoreError; then the store is as it was."""
@@ -45,7 +47,7 @@ def ingest(
 
 
 def load_log(
-    source: str | Path, now_us: int, mapping: Mapping[str, str] | None = None, max_bad_share: float = MAX_BAD_SHARE
+    source: str | Path, now_us: int, mapping: ColumnMapping | None = None, max_bad_share: float = MAX_BAD_SHARE
 ) -> tuple[EventLog, Checkup]:
     """A source's log in memory, without a store. Raises EventsError."""
     checkup = checkup_of(source, now_us, mapping, max_bad_share)
@@ -54,10 +56,12 @@ def load_log(
 
 
 def checkup_of(
-    source: str | Path, now_us: int, mapping: Mapping[str, str] | None = None,
+    source: str | Path, now_us: int, mapping: ColumnMapping | None = None,
     max_bad_share: float = MAX_BAD_SHARE, progress: Progress | None = None,
 ) -> Checkup:  # fmt: skip
     """The doctor's checkup of a source, read a batch at a time. Raises EventsError if it cannot be read."""
+    if mapping and mapping.lines:
+        return examine_lines(read_whole(source, progress), mapping, now_us, max_bad_share, source)
     doctor = Doctor(now_us)
     for batch in read_batches(source, mapping):
         doctor.take(batch.frame, batch.file)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from features.errors import StoreError
 from features.events import DAY_US, FIRST_CUSTOM, MOST_OWN_NAMES, NULL_INT32, UNKNOWN_CATEGORY
 from features.ids import CustomerIds
+from features.pulse import Pulse
 from features.runs import in_order, link_refunds
 
 DTYPES: dict[str, npt.DTypeLike] = {
@@ -40,9 +41,9 @@ class EventLog:
     one another, and rows may belong to nobody (see `features.store`): `column` gives what counts. Money is in minor
     units, refunds are negative; times are microseconds since 1970 (UTC). `link` is, for a refund, how many rows before
     it its order stands; 0 for everything else. Customers are sorted by the UTF-8 bytes of their id. `opened_ts` is the
-    instant of the shop's first event where this log holds only a part of the shop; see `first_ts`. `shop` is the
-    store's own mark, empty for a log that never lay in a store: models fitted on one store do not answer for another.
-    `maps` are the files its columns are mapped from, if any.
+    instant of the shop's first event, `pulse` its events a day, where this log holds only a part of the shop; see
+    `first_ts` and `shop_pulse`. `shop` is the store's own mark, empty for a log that never lay in a store: models
+    fitted on one store do not answer for another. `maps` are the files its columns are mapped from, if any.
     """
 
     columns: Columns
@@ -56,6 +57,7 @@ class EventLog:
     campaigns: tuple[str, ...] = ()
     source: str = field(default="", compare=False)
     opened_ts: int | None = None
+    pulse: Pulse | None = field(default=None, compare=False)
     shop: str = field(default="", compare=False)
     maps: tuple[tuple[mmap.mmap, int], ...] = field(default=(), compare=False, repr=False)
 
@@ -89,6 +91,11 @@ class EventLog:
         if self.opened_ts is not None:
             return self.opened_ts
         return int(self._ts(self.starts[self.sizes > 0]).min()) if self.n_events else 0
+
+    @cached_property
+    def shop_pulse(self) -> Pulse:
+        """The whole shop's events a day."""
+        return self.pulse if self.pulse is not None else Pulse.of(self.column("ts"), self.column("event"))
 
     @cached_property
     def last_ts(self) -> int:
@@ -126,7 +133,7 @@ class EventLog:
     def slice(self, customers: Int64s) -> EventLog:
         """The log of some customers (their positions, ascending), with its own copy of their events.
 
-        It keeps the shop's `first_ts`, so that a customer's row is the same from the slice as from the whole.
+        It keeps the shop's `first_ts` and pulse, so that a customer's row is the same from the slice as from the whole.
         """
         take = self.rows_of(customers)
         columns = {name: np.ascontiguousarray(column[take]) for name, column in self.columns.items()}
@@ -134,8 +141,9 @@ class EventLog:
         ids = CustomerIds.of([self.ids[int(c)] for c in customers])
         opened = self.first_ts if self.n_events else self.opened_ts
         return replace(
-            self, columns=columns, starts=ends - self.sizes[customers], ends=ends, ids=ids, opened_ts=opened, maps=()
-        )
+            self, columns=columns, starts=ends - self.sizes[customers], ends=ends, ids=ids, opened_ts=opened,
+            pulse=self.shop_pulse, maps=(),
+        )  # fmt: skip
 
     def until(self, instant_us: int) -> EventLog:
         """The log as it was at an instant: events up to and including it, of the customers known by then.
@@ -143,12 +151,13 @@ class EventLog:
         It is the log that would have been built then: who comes later leaves no trace, not even a position. It shares
         this log's rows.
         """
-        if self.last_ts <= instant_us:
+        if self.last_ts <= instant_us and self.pulse is None:
             return self
         ends = self._ends_at(instant_us)
         met = np.flatnonzero(ends > self.starts)
-        ids = CustomerIds.of([self.ids[int(c)] for c in met])
-        return replace(self, starts=self.starts[met], ends=ends[met], ids=ids)
+        ids = self.ids if len(met) == len(self.ids) else CustomerIds.of([self.ids[int(c)] for c in met])
+        pulse = self.shop_pulse.until(instant_us)
+        return replace(self, starts=self.starts[met], ends=ends[met], ids=ids, pulse=pulse)
 
     def named(self, names: Mapping[str, Sequence[str]]) -> EventLog:
         """With other own names: events, channels, categories, campaigns."""
@@ -213,6 +222,9 @@ def merge(old: EventLog, new: EventLog) -> EventLog:
     recoded = {name: _recoded(new, name, names) for name in DTYPES}
     columns = {name: np.concatenate([old.column(name), recoded[name]]) for name in DTYPES if name != "link"}
     merged = build_log(ids, customer, columns, currency, **names)
+    if old.pulse is not None:
+        before, after = (Pulse.of(log.column("ts"), log.column("event")) for log in (old, merged))
+        merged = replace(merged, pulse=old.pulse.plus(after.minus(before)))
     opened = [log.opened_ts for log in (old, new) if log.opened_ts is not None]
     return replace(
         merged, shop=old.shop, opened_ts=min(*opened, merged.first_ts) if opened and merged.n_events else None

@@ -9,9 +9,9 @@ import bisect
 import csv
 import glob
 import gzip
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,9 @@ import pyarrow.parquet
 from features.errors import EventsError
 from features.events import COLUMNS, REQUIRED
 
+if TYPE_CHECKING:
+    from features.mapping import ColumnMapping
+
 SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".parquet", ".arrow", ".feather")
 ROWS_AT_A_TIME = 500_000
 BYTES_A_ROW = 64  # of a CSV, to choose its blocks by
@@ -33,6 +36,9 @@ FILE = "file"
 """Extra column, where there are several files: whose row it is."""
 RAGGED = "ragged"
 """Extra column: what is wrong with a line that does not have as many fields as the header; null where all is well."""
+CLOCK = "ts_clock"
+"""Extra column: `gap` or `fold` for a local time that its zone's clock skipped or showed twice; null for all others."""
+EXTRA = (FILE, ROW_NUMBER, RAGGED, CLOCK)
 
 
 class Batch(NamedTuple):
@@ -43,23 +49,53 @@ class Batch(NamedTuple):
 
 
 def read_batches(
-    source: str | Path, mapping: Mapping[str, str] | None = None, rows: int = ROWS_AT_A_TIME
+    source: str | Path, mapping: ColumnMapping | None = None, rows: int = ROWS_AT_A_TIME
 ) -> Iterator[Batch]:
     """The rows of a file, glob or folder, with the contract's columns that they have, some at a time; files by name.
 
-    mapping: contract name → the file's name, for columns that are called otherwise. Raises EventsError.
+    Raises EventsError.
     """
     paths = _files(str(source))
     for number, path in enumerate(paths):
         for frame in _frames(path, rows):
-            renamed = _renamed(frame, path, mapping or {})
-            yield Batch(renamed.assign(**{FILE: str(path)}) if len(paths) > 1 else renamed, number)
+            ours = contract_rows(frame, path, mapping)
+            yield Batch(ours.assign(**{FILE: str(path)}) if len(paths) > 1 else ours, number)
 
 
-def read_events(source: str | Path, mapping: Mapping[str, str] | None = None) -> pd.DataFrame:
+def read_events(source: str | Path, mapping: ColumnMapping | None = None) -> pd.DataFrame:
     """All rows of `read_batches` in one frame."""
-    frames = [batch.frame for batch in read_batches(source, mapping)]
-    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    return _joined([batch.frame for batch in read_batches(source, mapping)])
+
+
+def read_whole(source: str | Path, progress: Callable[[int], object] | None = None) -> pd.DataFrame:
+    """All rows in one frame, with the file's own columns. Raises EventsError."""
+    paths, frames = _files(str(source)), []
+    for path in paths:
+        for frame in _frames(path, ROWS_AT_A_TIME):
+            _check_names(frame, path)
+            frames.append(frame.assign(**{FILE: str(path)}) if len(paths) > 1 else frame)
+            if progress:
+                progress(len(frame))
+    return _joined(frames)
+
+
+def contract_rows(frame: pd.DataFrame, path: str | Path, mapping: ColumnMapping | None = None) -> pd.DataFrame:
+    """A file's rows with those of the contract's columns that it has. Raises EventsError where one is missing."""
+    _check_names(frame, path)
+    if mapping:
+        frame = mapping.apply(frame, path)
+    missing = [name for name in REQUIRED if name not in frame]
+    if missing:
+        raise EventsError(
+            f"events: found the columns {', '.join(map(str, frame.columns.drop(ROW_NUMBER)))} in {path}, expected also "
+            f"{', '.join(missing)}. Name them, for example: --map {missing[0]}=THE_COLUMN"
+        )
+    if not {"event", "amount"} & set(frame.columns):
+        raise EventsError(
+            f"events: found neither 'event' nor 'amount' in {path}, expected at least one: a log of events has the "
+            f"first, a list of orders the second. Name it, for example: --map amount=THE_COLUMN"
+        )
+    return frame[[name for name in (*COLUMNS, *EXTRA) if name in frame]]
 
 
 def count_rows(source: str | Path) -> int | None:
@@ -73,15 +109,14 @@ def count_rows(source: str | Path) -> int | None:
         return None  # reading it will say what is wrong
 
 
-def parse_mapping(options: Sequence[str]) -> dict[str, str]:
-    """`["ts=InvoiceDate"]` as a mapping. Raises EventsError for anything else."""
-    mapping = {}
-    for option in options:
-        ours, separator, theirs = option.partition("=")
-        if not separator or ours not in COLUMNS or not theirs:
-            raise EventsError(f"--map: found '{option}', expected NAME=COLUMN with NAME one of {', '.join(COLUMNS)}.")
-        mapping[ours] = theirs
-    return mapping
+def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+
+
+def _check_names(frame: pd.DataFrame, path: str | Path) -> None:
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise EventsError(f"events: found two columns '{twice[0]}' in {path}, expected one. Rename or remove one.")
 
 
 def _files(source: str) -> list[Path]:
@@ -129,12 +164,19 @@ def _frames(path: Path, rows: int) -> Iterator[pd.DataFrame]:
 def _columnar(path: Path, suffix: str, rows: int) -> Iterator[pd.DataFrame]:
     read = 0
     for table in _parquet(path, rows) if suffix == ".parquet" else _arrow(path, rows):
-        # As Int64, since a null would turn long ids into floats; the columns as they lie there, not pandas' index.
-        whole = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
-        frame: pd.DataFrame = table.to_pandas(types_mapper=whole.get, ignore_metadata=True)
-        frame[ROW_NUMBER] = np.arange(read + 1, read + len(frame) + 1)
+        frame = to_frame(table)
+        frame[ROW_NUMBER] += read
         read += len(frame)
         yield frame
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """Arrow's columns as they lie there, and ROW_NUMBER."""
+    # As Int64, since a null would turn long ids into floats; and not with what pandas once took for its index.
+    whole = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
+    frame: pd.DataFrame = table.to_pandas(types_mapper=whole.get, ignore_metadata=True)
+    frame[ROW_NUMBER] = np.arange(1, len(frame) + 1)
+    return frame
 
 
 def _parquet(path: Path, rows: int) -> Iterator[pa.Table]:
@@ -207,29 +249,3 @@ def _header(path: Path) -> tuple[str, list[str]]:
         line = file.readline().rstrip("\r\n")
     delimiter = max(DELIMITERS, key=line.count)
     return delimiter, next(csv.reader([line], delimiter=delimiter), [])
-
-
-def _renamed(frame: pd.DataFrame, path: Path, mapping: Mapping[str, str]) -> pd.DataFrame:
-    twice = frame.columns[frame.columns.duplicated()]
-    if len(twice):
-        raise EventsError(f"events: found two columns '{twice[0]}' in {path}, expected one. Rename or remove one.")
-    for ours, theirs in mapping.items():
-        if theirs not in frame:
-            raise EventsError(
-                f"events: found no column '{theirs}' in {path}, which --map names for {ours}; "
-                f"its columns are {', '.join(map(str, frame.columns.drop(ROW_NUMBER)))}. Correct --map."
-            )
-    taken = {ours: frame[theirs] for ours, theirs in mapping.items()}
-    frame = frame.drop(columns=list(mapping.values())).assign(**taken)
-    missing = [name for name in REQUIRED if name not in frame]
-    if missing:
-        raise EventsError(
-            f"events: found the columns {', '.join(map(str, frame.columns.drop(ROW_NUMBER)))} in {path}, expected also "
-            f"{', '.join(missing)}. Name them, for example: --map {missing[0]}=THE_COLUMN"
-        )
-    if not {"event", "amount"} & set(frame.columns):
-        raise EventsError(
-            f"events: found neither 'event' nor 'amount' in {path}, expected at least one: a log of events has the "
-            f"first, a list of orders the second. Name it, for example: --map amount=THE_COLUMN"
-        )
-    return frame[[name for name in (*COLUMNS, FILE, ROW_NUMBER, RAGGED) if name in frame]]

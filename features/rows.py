@@ -90,13 +90,13 @@ class Coder:
         self._currencies: Counter[str] = Counter()
         self._given: set[str] = set()
 
-    def add(self, typed: pd.DataFrame, file: int = 0) -> None:
-        """Code a batch of one file."""
+    def add(self, typed: pd.DataFrame, file: int | npt.NDArray[np.integer] = 0) -> None:
+        """Code a batch; file: which one it is from, or each of its rows."""
         ts = typed["ts"].to_numpy(np.int64)
         part: dict[str, npt.NDArray[np.generic]] = {
             "ts": ts, "amount": typed["amount_minor"].to_numpy(np.int64),
             "discount": typed["discount_minor"].to_numpy(np.int64),
-            "file": np.full(len(typed), file, np.int16),
+            "file": np.broadcast_to(np.asarray(file, np.int16), len(typed)).copy(),
         }  # fmt: skip
         for name, scale in (("quantity", 1), ("value", 100)):
             if name in typed:

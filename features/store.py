@@ -32,6 +32,7 @@ from features import durable
 from features.errors import StoreError
 from features.ids import CustomerIds
 from features.log import DTYPES, OWN_NAMES, EventLog, merge
+from features.pulse import Pulse
 
 FORMAT = 2
 ROWS_AT_A_TIME = 4_000_000
@@ -160,6 +161,7 @@ def _publish(root: Path, log: EventLog, columns: str, rows: int) -> Path:
     building.mkdir()
     _save(building, "starts", log.starts)
     _save(building, "sizes", log.sizes)
+    _save(building, "pulse", np.stack([log.shop_pulse.day, log.shop_pulse.event, log.shop_pulse.count]))
     _save(building, "customers.blob", log.ids.blob)
     _save(building, "customers.ends", log.ids.ends)
     meta = {
@@ -191,10 +193,11 @@ def _opened(root: Path, name: str) -> EventLog:
         raise StoreError(f"store: {generation} is damaged (events outside its {rows:,} rows). Load the events again.")
     ends = _load(generation, "customers.ends", np.int64, customers + 1)
     ids = CustomerIds(_load(generation, "customers.blob", np.uint8, int(ends[-1])), ends)
+    day, event, count = _load(generation, "pulse", np.int64, 3, None)
     opened = meta["first_ts"] if meta["events_count"] else None
     log = EventLog(
         columns, starts, starts + sizes, ids, meta["currency"], source=str(generation), opened_ts=opened,
-        shop=str(meta.get("shop", "")), maps=maps,
+        pulse=Pulse(day, event, count), shop=str(meta.get("shop", "")), maps=maps,
     )  # fmt: skip
     return log.named(meta)
 
@@ -235,16 +238,20 @@ def _mapped(folder: Path, rows: int) -> tuple[dict[str, npt.NDArray[Any]], tuple
     return columns, tuple(maps)
 
 
-def _load(generation: Path, name: str, dtype: npt.DTypeLike, length: int) -> npt.NDArray[Any]:
+def _load(generation: Path, name: str, dtype: npt.DTypeLike, *shape: int | None) -> npt.NDArray[Any]:
+    """An array of this shape; None stands for any length."""
     path = generation / f"{name}.npy"
     try:
         # A file of a page or less, and one without rows, is cheaper read (or can only be read) than mapped.
         array: npt.NDArray[Any] = np.load(path, mmap_mode=None if path.stat().st_size < mmap.PAGESIZE else "r")
     except (OSError, ValueError, EOFError) as error:
         raise StoreError(f"store: {path} cannot be read ({error}). Load the events again.") from error
-    if array.dtype != dtype or array.shape != (length,):
+    fits = len(array.shape) == len(shape) and all(
+        n in (None, found) for n, found in zip(shape, array.shape, strict=True)
+    )
+    if array.dtype != dtype or not fits:
         raise StoreError(
-            f"store: found {array.shape} {array.dtype} in {path}, expected ({length},) {np.dtype(dtype)}. "
+            f"store: found {array.shape} {array.dtype} in {path}, expected {shape} {np.dtype(dtype)}. "
             "Load the events again."
         )
     return array.view(np.ndarray)  # a plain array over the same memory: slicing a memmap costs ten times more

@@ -102,14 +102,20 @@ def build(
 def shop_policy(log: EventLog, as_of: AsOf, horizon_days: int | None = None, **overrides: object) -> Policy:
     """The policy read off what is known of the shop at as_of."""
     now = instant(as_of)
-    goal = str(overrides.get("goal_event", "order_completed"))
+    _, gaps = shop_gaps(log, now, str(overrides.get("goal_event", "order_completed")))
+    return derive_policy(gaps, int((now - log.first_ts) // DAY_US), horizon_days, **overrides)
+
+
+def shop_gaps(log: EventLog, as_of: int, goal: str) -> tuple[npt.NDArray[np.int64], ShopGaps]:
+    """The customers (positions) with a kept order by an instant, and their gaps up to then. goal: what is an order."""
     start = Policy(30, 3.0, 1.0, 1.0, 0.84, 1.64, 365.0, 365.0, goal_event=goal)  # of which the gaps need only the goal
     sweep = compile_sweep(list(GAPS_EXPRESSIONS.values()))
-    parts = [chunk.values.copy() for chunk in sweep.chunks(log, np.array([now], np.int64), start)]
-    values = np.concatenate(parts).astype(np.float64) if parts else np.empty((0, sweep.n_columns))
-    ordered = values[values[:, list(GAPS_EXPRESSIONS).index("silence")] >= 0]
-    gaps = ShopGaps(**{name: ordered[:, i] for i, name in enumerate(GAPS_EXPRESSIONS)})
-    return derive_policy(gaps, int((now - log.first_ts) // DAY_US), horizon_days, **overrides)
+    parts = [(c.values.copy(), c.customer) for c in sweep.chunks(log, np.array([as_of], np.int64), start)]
+    if not parts:
+        parts = [(np.empty((0, sweep.n_columns)), _none())]
+    values, customer = (np.concatenate(part) for part in zip(*parts, strict=True))
+    ordered = values[:, list(GAPS_EXPRESSIONS).index("silence")] >= 0
+    return customer[ordered], ShopGaps(**{name: values[ordered, i] for i, name in enumerate(GAPS_EXPRESSIONS)})
 
 
 def instant(as_of: AsOf) -> int:

@@ -2,7 +2,7 @@
 
 python -m serving api     --store DIR [--port 8000]             answer over HTTP; picks up promoted models by itself
 python -m serving lists   --store DIR --out at_risk.csv         the at-risk list for a spreadsheet
-python -m serving score   --store DIR --out scores.csv          every customer's score
+python -m serving score   --store DIR --out scores.csv          every customer's score; --engine spark: with Spark
 python -m serving publish --store DIR [--watch]                 bring the registry's champions here
 python -m serving keys    add NAME --scope score | list | revoke NAME    who may ask
 python -m serving audit   --store DIR                           who downloaded lists or changed keys
@@ -16,10 +16,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from features.commands import add, add_store, now_us, run
+from features.commands import add, add_engine, add_events, add_store, now_us, run
 from features.errors import RitornoError
 from features.store import open_store
-from models.bundle import load_champions
+from models.bundle import Champions, load_champions
 from serving import bundles
 from serving.key_commands import add_key_commands, note_taken
 from serving.settings import AsOfMode, Settings, add_places, bundle_folder, database_url
@@ -41,7 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
     _add_file(lists, "at_risk.csv")
     lists.add_argument("--lang", choices=("en", "it"), default="en", help="language of the reasons (default en)")
     lists.add_argument("--limit", type=int, metavar="N", help="at most so many customers (default: all)")
-    _add_file(add(commands, "score", _score, "write every customer's score"), "scores.csv")
+    score = add(commands, "score", _score, "write every customer's score")
+    _add_file(score, "scores.csv")
+    add_engine(score)
+    score.add_argument("--events", help="with Spark: Parquet to read: a file, a folder or a glob")
+    add_events(score)
     _add_publish(add(commands, "publish", _publish, "bring the registry's champions to the bundle folder"))
     add_key_commands(commands)
     return run(parser, arguments)
@@ -67,9 +71,8 @@ def _add_file(parser: argparse.ArgumentParser, out: str) -> None:
     add_places(parser)
     _add_as_of(parser)
     parser.add_argument(
-        "--out", type=Path, default=Path(out), metavar="FILE", help="CSV to write (default %(default)s)"
+        "--out", default=out, metavar="FILE", help="CSV to write; with Spark, a folder of Parquet (default %(default)s)"
     )
-
     parser.add_argument(
         "--publish", action="store_true",
         help="bring the registry's champions first (default: only where none were published yet)",
@@ -137,7 +140,7 @@ def _lists(options: argparse.Namespace) -> None:
     scorer = _scorer(options)
     rows = at_risk(scorer, dt.datetime.now(dt.UTC), limit=options.limit, lang=options.lang)
     note_taken(options.store, f"at_risk as of {scorer.day}, to a file", len(rows))
-    write_text(options.out, list_csv(rows))
+    write_text(Path(options.out), list_csv(rows))
     total = sum(row.value_at_risk for row in rows)
     print(
         f"{len(rows):,} customers at risk as of {scorer.day}, {total:,.0f} {scorer.log.currency or 'in money'} "
@@ -146,6 +149,11 @@ def _lists(options: argparse.Namespace) -> None:
 
 
 def _score(options: argparse.Namespace) -> None:
+    score = _score_on_spark if options.engine == "spark" else _score_here
+    score(options)
+
+
+def _score_here(options: argparse.Namespace) -> None:
     import numpy as np
 
     from serving.csvs import scores_csv
@@ -154,9 +162,20 @@ def _score(options: argparse.Namespace) -> None:
     scorer = _scorer(options)
     records = scorer.score(np.arange(scorer.log.n_customers), dt.datetime.now(dt.UTC))
     note_taken(options.store, f"scores as of {scorer.day}, to a file", len(records))
-    write_text(options.out, scores_csv(records))
+    write_text(Path(options.out), scores_csv(records))
     scored = sum(record.churn is not None for record in records)
     print(f"{len(records):,} customers as of {scorer.day}, {scored:,} of them with a churn probability: {options.out}")
+
+
+def _score_on_spark(options: argparse.Namespace) -> None:
+    from features.spark_job import spark_log, write
+    from serving.spark import scores
+
+    champions = _champions(options)
+    with spark_log(options) as log:
+        as_of = now_us() if options.as_of == "now" else None
+        rows = write(scores(log, champions, dt.datetime.now(dt.UTC), as_of), options.out)
+        print(f"{rows:,} customers with events up to {log.data_through} scored: {options.out}")
 
 
 def _publish(options: argparse.Namespace) -> None:
@@ -175,8 +194,13 @@ def _publish(options: argparse.Namespace) -> None:
 def _scorer(options: argparse.Namespace) -> Scorer:
     from serving.scoring import Scorer
 
-    root = bundle_folder(options.store, options.bundle)
     log = open_store(options.store)
+    return Scorer.of(log, _champions(options), now_us() if options.as_of == "now" else None)
+
+
+def _champions(options: argparse.Namespace) -> Champions:
+    """The published models; brought from the registry if asked for, or if none were published yet."""
+    root = bundle_folder(options.store, options.bundle)
     if options.publish or bundles.current(root) is None:
         from serving.publish import publish
 
@@ -184,7 +208,7 @@ def _scorer(options: argparse.Namespace) -> Scorer:
     bundle = bundles.current(root)
     assert bundle  # publish has raised otherwise
     print(f"models {bundle.name} from {root}")
-    return Scorer.of(log, load_champions(bundle), now_us() if options.as_of == "now" else None)
+    return load_champions(bundle)
 
 
 if __name__ == "__main__":

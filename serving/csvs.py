@@ -30,6 +30,7 @@ SCORE_COLUMNS = {
     **{name: name for name in ("confidence", "basis", "not_scored_reason", "policy_version")},
 }
 """Column → where it stands in the record."""
+SCORE_HEADER = (*SCORE_COLUMNS, *(f"next_{name}_probability" for name in NAMES), "model_version")
 
 
 def list_csv(rows: Iterable[ListRow]) -> str:
@@ -40,18 +41,18 @@ def list_csv(rows: Iterable[ListRow]) -> str:
 
 def scores_csv(records: Iterable[ScoreRecord]) -> str:
     """A flat row a record, to the last digit; a probability for each next state."""
-    columns = [*SCORE_COLUMNS, *(f"next_{name}_probability" for name in NAMES), "model_version"]
-    return _text(columns, (_score_row(record) for record in records))
+    return _text(SCORE_HEADER, map(score_row, records))
+
+
+def score_row(record: ScoreRecord) -> list[Any]:
+    """A record's cells under SCORE_HEADER."""
+    cells = [_at(record, place) for place in SCORE_COLUMNS.values()]
+    return [*cells, *record.next_stage.probabilities.values(), model_version(record)]
 
 
 def safe(text: str) -> str:
     """Text that no spreadsheet takes for a formula: an apostrophe before what would begin one (OWASP)."""
     return f"'{text}" if text.startswith(FORMULA) else text
-
-
-def _score_row(record: ScoreRecord) -> list[Any]:
-    cells = [_at(record, place) for place in SCORE_COLUMNS.values()]
-    return [*cells, *record.next_stage.probabilities.values(), model_version(record)]
 
 
 def _at(record: ScoreRecord, place: str) -> Any:

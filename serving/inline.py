@@ -130,4 +130,4 @@ def _joined(store: EventLog, good: Rows) -> EventLog:
     known = [position for name in fresh.ids if (position := store.ids.find(name)) is not None]
     log = merge(store.slice(np.array(known, np.int64)), fresh)
     assert len(log.events) <= 256 - FIRST_CUSTOM or OTHER in store.events
-    return replace(log, opened_ts=store.first_ts if store.n_events else log.opened_ts)
+    return replace(log, opened_ts=store.first_ts, pulse=store.shop_pulse) if store.n_events else log

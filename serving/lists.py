@@ -11,7 +11,9 @@ from serving.cursors import CursorPage, cursor, snapshot_of
 from serving.records import ListRow, ScoreRecord
 from serving.scoring import Scorer
 
-BESIDE = ("refunds", "visits", "email", "ads", "service", "advocacy", "channel", "discounts", "basket")
+BESIDE = (
+    "refunds", "visits", "carts", "email", "ads", "service", "advocacy", "channel", "discounts", "basket", "habits",
+)  # fmt: skip
 """Subjects that say something else than how often and how lately she has ordered."""
 
 

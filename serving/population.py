@@ -22,18 +22,28 @@ EXPLAINED = 400  # customers, evenly spread, whose mean contributions stand for 
 
 
 @dataclass(frozen=True)
-class Population:
-    """Everyone with a kept order: probabilities ascending, also by stage. at_risk: positions, most at stake first.
+class Ranks:
+    """Those with a kept order: churn probabilities ascending, also by stage; and the boundaries of risk.
 
-    boundaries and typical are those of the customers who are not lapsed yet: whoever is long gone, as most of an old
-    shop's customers are, would make everybody else look safe.
+    The boundaries are those of the customers who are not lapsed yet: whoever is long gone, as most of an old shop's
+    customers are, would make everybody else look safe.
     """
 
     churn: Floats
     by_stage: dict[int, Floats]
     boundaries: tuple[float, float] | None
-    at_risk: Int64s
-    typical: Typical
+
+    @classmethod
+    def of(cls, churn: Floats, stage: Int64s, status: Int64s) -> Ranks:
+        """From the answers of all those with a kept order, in any order."""
+        staying = churn[status != Status.lapsed]
+        compared = staying if len(staying) else churn
+        boundaries = np.quantile(compared, BOUNDARIES) if len(compared) else None
+        return cls(
+            churn=np.sort(churn),
+            by_stage={int(code): np.sort(churn[stage == code]) for code in Stage},
+            boundaries=None if boundaries is None else (float(boundaries[0]), float(boundaries[1])),
+        )
 
     def percentile(self, probability: float, stage: int | None = None) -> int | None:
         """Where a churn probability stands in the shop or one stage, 1 to 100; None where there is nobody."""
@@ -50,21 +60,40 @@ class Population:
         medium, high = self.boundaries
         return "high" if probability > high else "medium" if probability > medium else "low"
 
+    def in_hundredths(self) -> Ranks:
+        """The same percentiles from a hundred numbers a group, instead of one a customer: small enough to send."""
+        by_stage = {code: _hundredths(ranked) for code, ranked in self.by_stage.items()}
+        return Ranks(_hundredths(self.churn), by_stage, self.boundaries)
+
+
+@dataclass(frozen=True)
+class Population(Ranks):
+    """The ranks; at_risk: positions, most at stake first; typical: the mean of those who are not lapsed yet."""
+
+    at_risk: Int64s
+    typical: Typical
+
 
 def survey(champions: Champions, answers: Answers) -> Population:
     """The population out of everybody's answers."""
     ordered = ~np.isnan(answers.churn)
-    churn, stage = answers.churn[ordered], answers.stage[ordered]
+    ranks = Ranks.of(answers.churn[ordered], answers.stage[ordered], answers.status[ordered])
     staying = np.flatnonzero(ordered & (answers.status != Status.lapsed))
     compared = staying if len(staying) else np.flatnonzero(ordered)
-    boundaries = np.quantile(answers.churn[compared], BOUNDARIES) if len(compared) else None
     return Population(
-        churn=np.sort(churn),
-        by_stage={int(code): np.sort(churn[stage == code]) for code in Stage},
-        boundaries=None if boundaries is None else (float(boundaries[0]), float(boundaries[1])),
-        at_risk=_at_risk(answers, champions.clv.card.horizon_days),
-        typical=_typical(champions, answers, compared),
-    )
+        ranks.churn, ranks.by_stage, ranks.boundaries,
+        at_risk=_at_risk(answers, champions.clv.card.horizon_days), typical=_typical(champions, answers, compared),
+    )  # fmt: skip
+
+
+def _hundredths(ranked: Floats) -> Floats:
+    """A hundred values among which every number has the percentile that it has among these, which are ascending.
+
+    It is above k when more than k hundredths of them are not above the number: when the one at that place is not.
+    """
+    if len(ranked) <= 100:
+        return ranked
+    return np.concatenate([[-np.inf], ranked[np.arange(1, 100) * len(ranked) // 100]])
 
 
 def _at_risk(answers: Answers, horizon_days: int) -> Int64s:

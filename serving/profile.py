@@ -14,7 +14,7 @@ from models.bundle import Champions
 from models.reasons import Reason
 from models.transition import NAMES, STATES
 from serving.answers import Answers, Floats, order_value, value_at_risk
-from serving.population import Population
+from serving.population import Ranks
 from serving.records import (
     Boundaries,
     Churn,
@@ -38,7 +38,7 @@ class Profile:
 
     answers: Answers
     champions: Champions
-    population: Population
+    population: Ranks
     as_of: dt.date
     scored_at: dt.datetime
     data_through: dt.date

@@ -10,7 +10,8 @@ from features.doctor import examine
 from features.events import DAY_US
 from features.ingest import to_log
 from features.table import instant
-from training.dataset import MOST_WINDOWS, assemble, plan
+from features.windows import MOST_WINDOWS, plan
+from training.dataset import assemble
 
 NOW_US = instant("2030-01-01")
 

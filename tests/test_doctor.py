@@ -222,7 +222,19 @@ def test_with_message_ids_alike_rows_are_told_apart():
     assert codes(checkup({**GOOD, "message_id": "1"}, {**GOOD, "message_id": "2"})) == []
 
 
-@pytest.mark.parametrize("refund", [{}, {"order_id": None}, {"order_id": "B"}])
+def test_message_ids_that_repeat_are_noted():
+    found = checkup(*({**GOOD, "customer_id": who, "message_id": "m1"} for who in ("ann", "ann", "bob", "cleo")))
+    assert {finding.code: finding.rows for finding in found.findings if finding.code != "short_history"} == {
+        "repeated_message_ids": 1, "message_id_collision": 2,
+    }  # fmt: skip
+    assert to_log(found.rows).n_events == 3  # once a customer
+
+
+def test_rows_without_a_message_id_do_not_share_one():
+    assert codes(checkup({**GOOD, "message_id": None}, {**GOOD, "message_id": None}, {**GOOD, "message_id": "m"})) == []
+
+
+@pytest.mark.parametrize("refund", [{}, {"order_id": None}, {"order_id": "B"}, {"order_id": "A", "customer_id": "bob"}])
 def test_a_refund_of_no_known_order_is_noted(refund):
     found = checkup({**GOOD, "order_id": "A"}, {**GOOD, "event": "order_refunded", **refund})
     assert codes(found) == ["refunds_without_orders"]

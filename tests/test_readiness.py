@@ -1,134 +1,151 @@
-"""A service that starts badly, or gets into trouble later, says what is wrong and what to do; it never just fails."""
+"""The grades of a log: what they are read off, and that they say of a fit what the fit then does."""
 
-import datetime as dt
-import json
-import os
-import subprocess
-from contextlib import suppress
-
-import mlflow
+import numpy as np
 import pytest
 
-from serving import bundles
-from serving.__main__ import main
-from serving.app import create_app
-from serving.errors import PublishError, StateError
-from serving.key_store import add_key
-from serving.publish import publish
-from serving.status import disk_problem
-
-pytest_plugins = ["serving_fixtures"]
-
-AT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-
-
-def readiness(asker, settings):
-    app = create_app(settings)
-    app.state.current.refresh()
-    answer = asker(app)("GET", "/readyz")
-    return answer.status_code, answer.json()
+from features.doctor import examine
+from features.ingest import to_log
+from features.measures import CUSTOMERS_FOR_HALF, measure
+from features.readiness import GRADES, MODELS, readiness, unfit
+from features.table import instant
+from models import bundle
+from models.fitting import CUSTOMERS_TO_TRUST, trust
+from training.dataset import assemble
+from training.fit import Fit
+from training.simulate import simulate
 
 
-@pytest.fixture
-def mounted(tmp_path):
-    """`mounted("size=1m")`: a folder on a disk of its own; skipped where mounting is not allowed."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-
-    def mount(options):
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
-        return folder
-
-    yield mount
-    with suppress(OSError):
-        subprocess.run(["umount", str(folder)], capture_output=True, check=False)
+def grades(log, **asked):
+    return {grade.model: grade for grade in readiness(log, **asked).grades}
 
 
-def test_without_models_it_waits_and_says_how_to_get_them(own_place, settings_for, asker):
-    (own_place / "bundle" / "CURRENT").unlink()
-    status, said = readiness(asker, settings_for(own_place))
-    assert (status, said["status"]) == (503, "waiting")
-    assert "python -m training fit" in said["problems"][0]
+def wanting(grade):
+    return [need.code for need in grade.missing]
 
 
-def test_a_store_of_a_newer_format_is_refused_at_start_and_left_aside_while_running(
-    own_place, settings_for, asker, capsys
-):
-    app = create_app(settings_for(own_place))
-    app.state.current.refresh()
-    store = own_place / "store"
-    newer = store / "generation-900000"
-    (store / (store / "CURRENT").read_text().strip()).rename(newer)
-    meta = json.loads((newer / "meta.json").read_text())
-    (newer / "meta.json").write_text(json.dumps(meta | {"format": 99}))
-    (store / "CURRENT").write_text(newer.name)
-    app.state.current.refresh()
-    ready = asker(app)("GET", "/readyz")
-    assert ready.status_code == 200
-    assert "found format 99" in ready.json()["problems"][0]
-    assert main(["api", "--store", str(store), "--no-publish"]) == 2
-    assert "found format 99" in capsys.readouterr().err
+@pytest.fixture(scope="module")
+def small_shop():
+    """Sixty persons over two years, leads among them."""
+    events = simulate(customers=60, seed=5, days=730).events
+    return to_log(examine(events, instant("2030-01-01")).rows)
 
 
-def test_old_events_are_told_where_scores_are_as_of_today(own_place, settings_for, asker):
-    status, said = readiness(asker, settings_for(own_place, as_of="now"))
-    assert (status, said["status"]) == (200, "ready")
-    assert f"the latest is of {said['data_through']}" in said["problems"][0]
-    assert "python -m features ingest" in said["problems"][0]
-    assert readiness(asker, settings_for(own_place, as_of="now", stale_after_days=10**6))[1]["problems"] == []
-    assert readiness(asker, settings_for(own_place))[1]["problems"] == []
+@pytest.fixture(scope="module")
+def logs(log_of, small_shop):
+    return {
+        "one order": log_of("ann 2024-01-05 order_completed 20"),
+        "no order": log_of("ann 2024-01-05 signed_up\nann 2024-03-05 page_viewed"),
+        "nobody twice": log_of("""
+            ann 2024-01-05 order_completed 20
+            bob 2024-02-05 order_completed 30
+            cleo 2024-03-25 order_completed 40
+        """),
+        "twice, and never after": log_of("""
+            ann 2024-01-05 order_completed 20
+            ann 2024-01-09 order_completed 20
+            bob 2024-06-05 page_viewed
+        """),
+        "free of charge": log_of("""
+            ann 2024-01-05 order_completed 0
+            ann 2024-02-09 order_completed 0
+            ann 2024-03-09 order_completed 0
+            bob 2024-01-05 order_completed 0
+            bob 2024-04-20 page_viewed
+        """),
+        "sixty persons": small_shop,
+    }
 
 
-def test_a_registry_that_cannot_be_reached_is_told_and_forgotten_once_it_can(
-    own_place, settings_for, asker, monkeypatch
-):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    mlflow.set_tracking_uri(None)
-    with pytest.raises(PublishError):
-        publish(own_place / "bundle")
-    status, said = readiness(asker, settings_for(own_place))
-    assert (status, said["status"]) == (200, "ready")  # the models that are here go on
-    assert "registry: http://127.0.0.1:9 cannot be read" in said["problems"][0]
-    assert "Check MLFLOW_TRACKING_URI" in said["problems"][0]
-    bundles.unreach(own_place / "bundle", None)
-    assert readiness(asker, settings_for(own_place))[1]["problems"] == []
+# ---------------------------------------------------------------- what a fit then does
 
 
-def test_a_folder_that_cannot_be_written_is_told(own_place, settings_for, asker):
-    if os.geteuid() == 0:
-        pytest.skip("root writes everywhere; see the read-only disk")
-    (own_place / "bundle").chmod(0o500)
-    said = readiness(asker, settings_for(own_place))[1]
-    (own_place / "bundle").chmod(0o700)
-    assert "cannot be written, so promoted models are not picked up" in said["problems"][0]
+@pytest.mark.parametrize(
+    "name", ["one order", "nobody twice", "twice, and never after", "free of charge", "sixty persons"]
+)
+def test_the_grades_say_what_a_fit_then_rests_on(logs, name):
+    log = logs[name]
+    dataset = assemble(log, str(log.data_through))
+    fit = Fit(dataset, dataset.policy.horizon_days)
+    fitted = {model: fit.make(model).model.card.basis for model in MODELS}
+    assert {model: grade.basis for model, grade in grades(log).items()} == fitted
 
 
-def test_a_read_only_disk_is_told_and_keys_say_so(mounted):
-    folder = mounted("ro,size=1m")
-    assert "cannot be written" in disk_problem(folder)
-    with pytest.raises(StateError, match="Make room there, or make the file and its folder writable"):
-        add_key(f"sqlite:///{folder}/ritorno.db", "app", ["score"], None, AT)
+@pytest.mark.parametrize("horizon_days", [None, 30, 400])
+@pytest.mark.parametrize("name", ["one order", "nobody twice", "sixty persons"])
+def test_what_is_counted_is_what_a_fit_learns_from(logs, name, horizon_days):
+    log = logs[name]
+    dataset, counted = assemble(log, str(log.data_through), horizon_days), measure(log, horizon_days)
+    buyers = dataset.buyers
+    assert counted.horizon_days == dataset.plan.horizon_days
+    assert counted.earlier_dates == len(dataset.plan.cutoffs)
+    assert counted.past_rows == len(buyers)
+    assert counted.past_customers == len(np.unique(buyers.table.customer))
+    assert counted.came_back == (buyers.order_days > 0).sum()
+    assert counted.past_order_days == (buyers.order_days.min(initial=0), buyers.order_days.max(initial=0))
+    assert counted.next_states == len(np.unique(dataset.examples.next_state))
+    assert counted.buyers == (dataset.today.column("orders") > 0).sum()
+    assert counted.repeat_buyers == (dataset.today.column("order_days") > 1).sum()
 
 
-def test_a_full_disk_is_told_and_keys_say_so(mounted):
-    folder = mounted("size=64k")
-    assert "MB are free" in disk_problem(folder)
-    with suppress(OSError), open(folder / "rest", "wb") as file:
-        while True:
-            file.write(b" " * 4096)
-            file.flush()
-    with pytest.raises(StateError, match="Make room there"):
-        add_key(f"sqlite:///{folder}/ritorno.db", "app", ["score"], None, AT)
+def test_models_and_thresholds_are_those_of_the_fit():
+    assert set(MODELS) == set(bundle.MODELS)
+    assert CUSTOMERS_FOR_HALF == CUSTOMERS_TO_TRUST
 
 
-def test_a_database_that_cannot_be_reached_is_refused_at_start(own_place, monkeypatch, capsys):
-    monkeypatch.setenv("RITORNO_DATABASE", "postgresql://ritorno:secret@127.0.0.1:9/none")
-    assert main(["api", "--store", str(own_place / "store"), "--no-publish"]) == 2
-    said = capsys.readouterr().err
-    assert "Check that the server runs" in said
-    assert "secret" not in said
+# ---------------------------------------------------------------- grades
+
+
+def test_a_log_without_orders_is_ready_for_nothing(logs):
+    found = grades(logs["no order"])
+    assert {grade.grade for grade in found.values()} == {"not_ready"}
+    assert wanting(found["churn"]) == ["orders"]
+    assert found["churn"].summary == "Nothing would be fitted: nobody has a kept order."
+
+
+def test_orders_without_amounts_are_ready_for_everything_but_value(logs):
+    found = grades(logs["free of charge"])
+    assert {model: grade.grade for model, grade in found.items()} == {
+        "churn": "limited", "transition": "limited", "clv": "not_ready",
+    }  # fmt: skip
+    assert wanting(found["clv"])[0] == "amounts"
+
+
+def test_a_small_shop_is_limited_and_told_by_how_much(small_shop):
+    churn = grades(small_shop)["churn"]
+    assert (churn.grade, churn.basis) == ("limited", "ml")
+    assert "customers" in wanting(churn)
+    customers = measure(small_shop).past_customers
+    assert f"counts {trust(customers):.0%} of what it does in a large shop" in churn.missing[0].todo
+
+
+def test_a_shop_with_customers_and_history_is_ready(shop_log):
+    found = grades(shop_log)
+    assert {model: (grade.grade, wanting(grade)) for model, grade in found.items()} == {
+        model: ("ready", []) for model in MODELS
+    }
+    assert found["churn"].summary.startswith("Who will not order within 90 days is learnt from what ")
+
+
+def test_a_horizon_that_the_log_cannot_hold_is_said(shop_log):
+    churn = grades(shop_log, horizon_days=700)["churn"]
+    assert churn.grade == "limited"
+    assert wanting(churn) == ["history"]
+    assert "windows of 303 days can be learnt from" in churn.missing[0].found
+
+
+def test_a_rhythm_slower_than_any_horizon_the_log_holds_is_said(log_of):
+    orders = "\n".join(f"c{n} 2024-0{month}-05 order_completed 10" for n in range(9) for month in (1, 4))
+    churn = grades(log_of(orders))["churn"]
+    assert "horizon" in wanting(churn)
+    assert "30 days to look ahead, when one gap in five between orders is longer than" in str(churn.missing)
+
+
+def test_a_log_that_cannot_be_loaded_is_ready_for_nothing():
+    assert {grade.grade for grade in unfit("The errors must be mended first.").grades} == {"not_ready"}
+
+
+def test_every_grade_is_of_the_closed_list(logs):
+    for log in logs.values():
+        for grade in readiness(log).grades:
+            assert grade.grade in GRADES
+            assert (grade.grade == "ready") == all(need.met or need.weight == "note" for need in grade.needs)

@@ -24,12 +24,14 @@ from features.algebra import (
     count,
     days_with,
     decayed,
+    distinct,
     events,
     first,
     gaps,
     known,
     largest,
     last,
+    sessions,
     smallest,
     total,
     when,
@@ -41,6 +43,7 @@ from features.events import end_of_day_us
 from features.lifecycle import Policy
 from features.sql import DIALECTS, NOT_TO_THE_BIT, export, statement
 from features.sweep import LOGS, compile_sweep
+from features.table import build
 
 pytest_plugins = ["postgres_fixtures"]
 
@@ -117,6 +120,15 @@ def test_duckdb_agrees_with_the_sweep_on_a_simulated_shop(shop_log, policy, duck
     assert_the_sweep_says_the_same(duck, shop_log, as_ofs, policy, "duckdb")
 
 
+@pytest.mark.parametrize("horizon_days", [7, 30, 90, 362, 365])
+def test_duckdb_agrees_on_the_season_of_the_shop(shop_log, policy, duck, horizon_days):
+    asked = policy.with_horizon(horizon_days)
+    noon = end_of_day_us("2025-03-02") - 43_200_000_000
+    as_ofs = [end_of_day_us("2023-06-30"), end_of_day_us("2024-09-30"), noon, end_of_day_us("2025-06-30")]
+    assert_the_sweep_says_the_same(duck, shop_log, as_ofs, asked, "duckdb", pick(["season_index"]))
+    assert horizon_days < 30 or build(shop_log, as_ofs[-1:], asked, ["season_index"]).values[0, 0] > 0
+
+
 @settings(laws, max_examples=20)
 @given(shop=shops())
 def test_duckdb_agrees_on_what_the_algebra_can_say_and_the_catalogue_does_not(shop, policy, duck):
@@ -136,6 +148,14 @@ BEYOND_THE_CATALOGUE = tuple(
         "ahead": count(EVERYTHING, days=(Edge(0, horizons=-3), Edge(20))),
         "visit_days": days_with(VISITS, days=90),
         "event_days": days_with(EVERYTHING),
+        "sessions": sessions(EVERYTHING),
+        "visits_last_year": sessions(VISITS, days=(100, 300)),
+        "app_visits": sessions(VISITS.only(channel="app") | REVIEWS, days=(Edge(0), Edge(0, horizons=2))),
+        "categories_viewed": distinct("category", VISITS),
+        "channels": distinct("channel", EVERYTHING),
+        "kinds_of_event": distinct("event", EVERYTHING),
+        "orders_by_the_hour": known("time_of_day", ORDERS, days=100),
+        "latest_time_of_day": last("time_of_day", EVERYTHING),
         **{
             f"{moment}_of_gaps": gaps(moment, VISITS | REVIEWS)
             for moment in ("count", "total", "squares", "last", "largest", "smallest", "log_total", "log_squares")

@@ -3,6 +3,7 @@
 python -m training fit --events FILE                    backtest, fit and register (the gate decides who serves)
 python -m training backtest --events FILE               the ladder on held-out time; registers nothing
 python -m training predict --events FILE --as-of DATE --horizon-days N --out FILE.csv
+python -m training snapshots --store DIR --out FILE     past cut-offs with what came after, for other learners
 python -m training promote|rollback --model NAME        move the champion alias
 python -m training simulate --customers N --seed S      a shop whose truth is known
 python -m training demo                                 the whole loop on a real shop
@@ -21,13 +22,17 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from pyarrow import parquet
 
-from features.commands import add, add_events, check_day, now_us, run
+from features.commands import add, add_engine, add_events, check_day, now_us, run
 from features.errors import RitornoError
+from features.events import day_of
 from features.ingest import load_log
+from features.lifecycle import Policy
 from features.log import EventLog
-from features.readers import parse_mapping
+from features.mapping import read_mapping
 from features.store import open_store
+from features.windows import Plan
 from training.shops import SHOPS, events_of
 
 
@@ -41,6 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     _log_options(add(commands, "backtest", _backtest, "the ladder on held-out time; registers nothing"))
     _predict_options(
         add(commands, "predict", _predict, "fit on a file up to a day, predict everybody known by then; no registry")
+    )
+    _snapshots_options(
+        add(commands, "snapshots", _snapshots, "customers at past cut-offs, with what came after: rows to learn from")
     )
     promote = add(commands, "promote", _promote, "make a version champion")
     _model_option(promote)
@@ -92,6 +100,12 @@ def _predict_options(predict: argparse.ArgumentParser) -> None:
     predict.add_argument("--out", required=True, type=Path, metavar="FILE.csv", help="CSV to write")
 
 
+def _snapshots_options(snapshots: argparse.ArgumentParser) -> None:
+    _log_options(snapshots)
+    snapshots.add_argument("--out", default="snapshots.parquet", help="Parquet to write (default %(default)s)")
+    add_engine(snapshots)
+
+
 def _simulate_options(simulate: argparse.ArgumentParser) -> None:
     simulate.add_argument(
         "--customers", type=int, default=10_000, help="persons, the merely reached included (default %(default)s)"
@@ -119,7 +133,7 @@ def _log(options: argparse.Namespace) -> EventLog:
     if options.events is None:
         return open_store(options.store)
     source = events_of(options.events, Path("var") / options.events) if options.events in SHOPS else options.events
-    log, checkup = load_log(source, now_us(), parse_mapping(options.map), options.max_bad)
+    log, checkup = load_log(source, now_us(), read_mapping(options.mapping, options.map), options.max_bad)
     for finding in checkup.findings:
         print(f"  {finding}")
     return log
@@ -153,7 +167,7 @@ def _backtest(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from training.run import predict
 
-    log, checkup = load_log(options.events, now_us(), parse_mapping(options.map), options.max_bad)
+    log, checkup = load_log(options.events, now_us(), read_mapping(options.mapping, options.map), options.max_bad)
     for finding in checkup.findings:
         print(f"  {finding}")
     as_of = check_day(options.as_of)
@@ -170,7 +184,45 @@ def _predict(options: argparse.Namespace) -> None:
     print(f"{len(frame):,} customers predicted over {options.horizon_days} days from {options.as_of}: {options.out}")
 
 
-def _unwritable(out: Path, error: OSError) -> RitornoError:
+def _snapshots(options: argparse.Namespace) -> None:
+    plan, policy, rows = _snapshots_on_spark(options) if options.engine == "spark" else _snapshots_here(options)
+    days = ", ".join(str(day_of(t)) for t in plan.cutoffs) or "none: the log is too short"
+    print(
+        f"{rows:,} snapshots written to {options.out}, each with what the {plan.horizon_days} days after brought "
+        f"(cut-offs {days}; policy {policy.version})"
+    )
+
+
+def _as_of(options: argparse.Namespace, last_day: np.datetime64) -> str:
+    return check_day(options.as_of or str(last_day))
+
+
+def _snapshots_here(options: argparse.Namespace) -> tuple[Plan, Policy, int]:
+    from training.snapshots import snapshot_schema, snapshots
+
+    log = _log(options)
+    plan, policy, batches = snapshots(log, _as_of(options, log.data_through), options.horizon_days)
+    rows = 0
+    try:
+        with parquet.ParquetWriter(options.out, snapshot_schema()) as file:
+            for batch in batches:
+                file.write_batch(batch)
+                rows += len(batch)
+    except OSError as error:
+        raise _unwritable(options.out, error) from error
+    return plan, policy, rows
+
+
+def _snapshots_on_spark(options: argparse.Namespace) -> tuple[Plan, Policy, int]:
+    from features.spark_job import spark_log, write
+    from training.spark import snapshots
+
+    with spark_log(options) as log:
+        plan, policy, rows = snapshots(log, _as_of(options, log.data_through), options.horizon_days)
+        return plan, policy, write(rows, options.out)
+
+
+def _unwritable(out: str | Path, error: OSError) -> RitornoError:
     why = error.strerror or error
     return RitornoError(f"--out: cannot write {out} ({why}). Choose a place that exists and is writable.")
 
