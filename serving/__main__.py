@@ -22,6 +22,7 @@ from features.store import open_store
 from models.bundle import Champions, load_champions
 from serving import bundles
 from serving.key_commands import add_key_commands, note_taken
+from serving.publisher import end_with_parent
 from serving.settings import AsOfMode, Settings, add_places, bundle_folder, database_url
 
 if TYPE_CHECKING:
@@ -179,12 +180,11 @@ def _score_on_spark(options: argparse.Namespace) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from serving.process import end_with_parent
-    from serving.publish import publish, watch
-
     root = bundle_folder(options.store, options.bundle)
     if options.with_parent:
-        end_with_parent()
+        end_with_parent()  # before the long imports, so that it ends during them too
+    from serving.publish import publish, watch
+
     if options.watch:
         watch(root, options.poll, say=lambda text: print(text, file=sys.stderr, flush=True))
     bundle = publish(root)

@@ -14,6 +14,7 @@ from serving.accepted import Accepted
 from serving.addresses import check_addresses
 from serving.body_limit import BodyLimit
 from serving.current import Besides, Current
+from serving.description import describe_all
 from serving.gate import Gate
 from serving.idempotency import Idempotency
 from serving.keyring import Keyring
@@ -42,6 +43,7 @@ def create_app(settings: Settings, besides: Besides = lambda: None, tracer: Trac
         check_addresses(route.path for route in routes.router.routes if isinstance(route, Route))
         app.include_router(routes.router)
     add_problems(app)
+    describe_all(app)
     for layer in (Unchanged, Idempotency, BodyLimit, TimeLimit, Accepted):  # the last one added is the first asked
         app.add_middleware(layer)
     app.add_middleware(Gate, keyring=keyring)

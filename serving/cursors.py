@@ -7,7 +7,7 @@ import binascii
 import hashlib
 import re
 
-from serving.problems import Gone, Malformed
+from serving.problems import Gone
 from serving.records import ListPage
 from serving.scoring import Scorer
 
@@ -24,18 +24,16 @@ def cursor(snapshot: str, offset: int) -> str:
 
 
 def offset_of(word: str, snapshot: str) -> int:
-    """How many members come before the place. Raises Malformed, Gone."""
+    """How many members come before the place. Raises Gone."""
     try:
         text = base64.b64decode(word + "=" * (-len(word) % 4), b"-_", validate=True).decode("ascii")
     except (binascii.Error, UnicodeError, ValueError):
         text = ""
     found = re.fullmatch(r"([0-9a-f]{32})\.([0-9]{1,15})", text)
-    if not found:
-        raise Malformed("cursor", "cursor: expected the next_cursor of a page, as it was given. Or leave it out.")
-    if found[1] != snapshot:
+    if not found or found[1] != snapshot:
         raise Gone(
-            "cursor: the list has changed since its page was given (new models, events or day). "
-            "Begin again without a cursor."
+            "cursor: it is of no page of this list as it stands: the list has changed since (new models, events or a "
+            "new day). Begin again without a cursor."
         )
     return int(found[2])
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -74,16 +72,6 @@ def listening(settings: Settings) -> Iterator[socket.socket]:
                 f"Stop what runs there, or choose another: --port {other}"
             ) from error
         yield listener
-
-
-def end_with_parent() -> None:
-    """End this process as soon as its standard input closes."""
-
-    def wait() -> None:
-        sys.stdin.buffer.read()
-        os._exit(0)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -20,6 +21,16 @@ def command(settings: Settings) -> list[str]:
     publish = [sys.executable, "-m", "serving", "publish", "--watch", "--with-parent"]
     places = ["--store", str(settings.store), "--bundle", str(settings.bundle)]
     return [*publish, *places, "--poll", str(settings.poll_seconds)]
+
+
+def end_with_parent() -> None:
+    """End this process as soon as its standard input closes."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 class Publisher:

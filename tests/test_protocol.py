@@ -190,10 +190,22 @@ def test_a_cursor_of_a_list_that_has_changed_is_a_410_that_says_what_to_do(own_p
     assert "Begin again without a cursor" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("word", ["", "x", "é", "=" * 5, cursor("z" * 32, 1), cursor("a" * 32, -1), "a" * 101])
+@pytest.mark.parametrize("word", ["", "x", "é", "=" * 50, "a" * 101])
 def test_a_cursor_that_is_none_is_a_422_that_names_it(ask, word):
     answer = ask("GET", "/v1/lists/at_risk", params={"cursor": word})
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "cursor")
+
+
+@pytest.mark.parametrize("word", ["a" * 50, "-" * 47, cursor("z" * 32, 1), cursor("a" * 32, -1), cursor("a" * 32, 1)])
+def test_a_cursor_of_no_list_is_a_410(ask, word):
+    assert ask("GET", "/v1/lists/at_risk", params={"cursor": word}).status_code == 410
+
+
+def test_the_description_says_that_keys_are_needed_and_for_what(ask):
+    said = ask("GET", "/openapi.json").json()
+    assert set(said["components"]["securitySchemes"]) == {"bearer", "key"}
+    assert said["paths"]["/v1/lists/at_risk"]["get"]["x-scope"] == "lists"
+    assert "security" not in said["paths"]["/healthz"]["get"]
 
 
 def test_a_cursor_is_a_place_in_one_list():

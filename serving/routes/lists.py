@@ -24,7 +24,9 @@ LARGEST_OFFSET = 2**53
 
 Limit = Annotated[int | None, Query(ge=1, le=LARGEST_PAGE, description="Members a page (100); CSV without it: all.")]
 Offset = Annotated[int, Query(ge=0, le=LARGEST_OFFSET, description="Members to skip: the last page's next_offset.")]
-Cursor = Annotated[str | None, Query(max_length=100, description="The last page's next_cursor; wins over offset.")]
+Cursor = Annotated[
+    str | None, Query(pattern="^[A-Za-z0-9_-]{40,80}$", description="The last page's next_cursor; wins over offset.")
+]
 Format = Annotated[Literal["json", "csv"] | None, Query(description="Or say so by `Accept: text/csv`.")]
 
 

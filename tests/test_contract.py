@@ -1,0 +1,65 @@
+"""The OpenAPI description holds: schemathesis makes requests of it, good and bad, and finds no 5xx and no violation.
+
+    pip install -r tests/contract-requirements.txt
+    RITORNO_CONTRACT_REQUESTS=20000 python -m pytest tests/test_contract.py
+
+Without the variable, some hundreds; without schemathesis, skipped: it is not among the locked packages.
+"""
+
+import datetime as dt
+import os
+
+import pytest
+
+schemathesis = pytest.importorskip("schemathesis", reason="pip install -r tests/contract-requirements.txt")
+
+from hypothesis import HealthCheck, given, settings  # noqa: E402
+from schemathesis.core.failures import FailureGroup  # noqa: E402
+
+from serving.app import create_app  # noqa: E402
+from serving.key_store import add_key  # noqa: E402
+from serving.keys import SCOPES  # noqa: E402
+
+pytest_plugins = ["serving_fixtures"]
+pytestmark = pytest.mark.slow
+
+REQUESTS = int(os.environ.get("RITORNO_CONTRACT_REQUESTS", "400"))
+ACCEPTED = ["2xx", "3xx", "401", "403", "404", "409", "410", "413", "429"]
+AT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+
+@pytest.fixture(scope="module")
+def schema(place, settings_for, tmp_path_factory):
+    """What the service says of itself, and a key that opens all of it; without the key, answers are 401."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('keys')}/ritorno.db"
+    token = add_key(url, "contract", list(SCOPES), None, AT)
+    app = create_app(settings_for(place, database=url))
+    app.state.current.refresh()
+    headers = {"Authorization": f"Bearer {token}"}
+    described = schemathesis.openapi.from_asgi("/openapi.json", app, headers=headers)
+    # a cursor of another list and more customers than fit are well-formed, and refused
+    described.config.checks.positive_data_acceptance.expected_statuses = ACCEPTED
+    return described, headers
+
+
+def test_every_answer_is_as_described(schema):
+    """Each operation gets its share of the requests; every check of schemathesis is made of every answer."""
+    described, headers = schema
+    failures = []
+    operations = [result.ok() for result in described.get_all_operations()]
+    for operation in operations:
+
+        @settings(
+            max_examples=max(REQUESTS // len(operations), 1), deadline=None, database=None, derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        )  # fmt: skip
+        @given(case=operation.as_strategy() | operation.as_strategy(schemathesis.GenerationMode.NEGATIVE))
+        def answers(case):
+            case.call_and_validate(headers=headers)
+
+        try:
+            answers()
+        except FailureGroup as found:
+            failures.append(found)
+    if failures:
+        raise ExceptionGroup("the description does not hold", failures)
