@@ -89,7 +89,8 @@ class SparkLog:
 
     def until(self, instant_us: int) -> SparkLog:
         """The log as it was at an instant: events up to and including it."""
-        return replace(self, rows=self.rows.filter(f"ts <= {instant_us}"), last_ts=min(self.last_ts, instant_us))
+        known = self.rows.filter(f"ts <= {instant_us}")
+        return replace(self, rows=known, last_ts=known.selectExpr("max(ts)").collect()[0][0] or 0)
 
     def map(self, function: OfLog, schema: pa.Schema, rows_per_customer: int = 1) -> DataFrame:
         """What `function` makes of small logs of whole customers: record batches of this schema.

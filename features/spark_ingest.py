@@ -69,18 +69,18 @@ def read(spark: SparkSession, source: str, mapping: Mapping[str, str] | None = N
         why = str(error).split("\n")[0][:200]
         todo = "Check the path; write times in microseconds." if "NANOS" in why else "Check the path."
         raise EventsError(f"events: {source} cannot be read ({why}), expected Parquet. {todo}") from error
-    header = pd.DataFrame(columns=[*found.columns, ROW_NUMBER])
-    ours = renamed(header, source, mapping or {}).columns.drop(ROW_NUMBER)
-    columns = [f"`{(mapping or {}).get(name, name)}` AS {name}" for name in ours]
+    names = _contract(found.columns, source, mapping or {})
+    columns = [f"`{theirs}` AS {ours}" for ours, theirs in names.items()]
     return found.selectExpr(*columns, "_metadata.file_path AS file", "_metadata.row_index + 1 AS row")
 
 
 def examine(raw: DataFrame, now_us: int, max_bad_share: float = MAX_BAD_SHARE) -> Examined:
     """Type and judge the rows. raw: columns of the contract; and `file` and `row` (from 1), if their order is known.
 
-    now_us: the present, in microseconds since 1970; later rows are bad.
+    now_us: the present, in microseconds since 1970; later rows are bad. Raises EventsError where columns are missing.
     """
-    rows = _typed(raw, now_us).persist()
+    place = PLACE.names if set(PLACE.names) <= set(raw.columns) else []
+    rows = _typed(raw.select(*_contract(raw.columns, "the frame", {}), *place), now_us).persist()
     words = _words(rows)
     names = {kind: [word.name for word in words[kind]] for kind in ("event", "channel", "currency")}
     days = [int(word.name) for word in words["day"]]
@@ -102,6 +102,13 @@ def gather(examined: Examined, partitions: int | None = None) -> SparkLog:
     rows = spread.sortWithinPartitions("customer_id", "ts").persist()
     first_ts, last_ts = rows.selectExpr("min(ts)", "max(ts)").collect()[0]
     return SparkLog(rows, replace(_nobody(examined.words), opened_ts=first_ts or 0), last_ts or 0)
+
+
+def _contract(columns: Sequence[str], source: str, mapping: Mapping[str, str]) -> dict[str, str]:
+    """The contract's columns among these: contract name → their name. Raises EventsError where some are missing."""
+    header = [name for name in columns if name not in PLACE.names]
+    ours = renamed(pd.DataFrame(columns=[*header, ROW_NUMBER]), source, mapping).columns.drop(ROW_NUMBER)
+    return {name: mapping.get(name, name) for name in ours}
 
 
 def _partitions(examined: Examined) -> int:

@@ -34,11 +34,13 @@ def spark_log(options: argparse.Namespace) -> Iterator[SparkLog]:
             _refuse_existing(spark, option, str(place))
         raw = read(spark, options.events, parse_mapping(options.map))
         examined = examine(raw, now_us(), options.max_bad)
-        _report(examined, _quarantine(options))
-        log = gather(examined, options.partitions)
-        yield log
-        for frame in (examined.rows, log.rows):
-            frame.unpersist()
+        try:
+            _report(examined, _quarantine(options))
+            log = gather(examined, options.partitions)
+            yield log
+            log.rows.unpersist()
+        finally:
+            examined.rows.unpersist()
 
 
 def write(frame: DataFrame, out: str) -> int:
