@@ -1,6 +1,7 @@
 # make demo    the main job on real data, from events to a score over HTTP (SHOP=cdnow, simulated or complete-journey)
 # make test    the tests          make serve      the service on the demo's models, port $(PORT)
 # make check   lint and types     make mlflow-ui  the runs and models in MLflow, port $(MLFLOW_PORT)
+# make slow    the minutes-long tests; installs Spark beside the rest, and wants a Java runtime (17 or newer)
 # make lock    resolve the dependencies anew (needs uv)
 # make clean   remove the installation; your events and models in var/, mlruns/ and mlflow.db stay
 
@@ -10,6 +11,7 @@ MLFLOW_PORT ?= 5000
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+SPARK_INSTALLED := $(VENV)/.installed-spark
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 
@@ -34,7 +36,7 @@ test: $(INSTALLED)
 	@echo "Running the tests; the first run also compiles the feature pass."
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-slow: $(INSTALLED)
+slow: $(SPARK_INSTALLED)
 	$(BIN)/python -m pytest -m slow
 
 serve: $(INSTALLED)
@@ -59,9 +61,19 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@touch $@
 	@echo "Installed."
 
+$(SPARK_INSTALLED): $(INSTALLED) requirements-spark.lock
+	@echo "Installing Spark into $(VENV): half a gigabyte, once."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-spark.lock
+	@touch $@
+
+# requirements-spark.lock is what a cluster needs: features, labels and scores, and Spark, in the same versions.
 lock:
-	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --extra serving --extra training --extra demo --extra dev \
+		--universal --python-version 3.11 --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url --quiet -o requirements.lock
+	uv pip compile pyproject.toml --extra spark --extra serving --constraint requirements.lock \
+		--universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --quiet -o requirements-spark.lock
 	uv pip compile pyproject.toml --extra training --extra serving --universal --python-version 3.11 \
 		--no-header --no-annotate --no-emit-index-url --quiet -o mlproject/requirements.txt
 
