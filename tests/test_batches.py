@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.batches import judged, log_columns, logs, table_batch, typed_schema, whole_customers
+from features.batches import check_features, judged, log_columns, logs, table_batch, typed_schema, whole_customers
 from features.doctor import examine, examine_digest
+from features.errors import RitornoError
 from features.ingest import to_log
 from features.table import build, instant, shop_gaps, shop_policy
 from models.bundle import Champions
@@ -149,6 +150,11 @@ def test_a_small_log_knows_when_the_shop_opened_and_its_own_names(log_of):
     assert (log.first_ts, log.events, log.channels) == (whole.first_ts, ("nap", "dance"), ("kiosk", "radio"))
     for name in ("event", "channel", "category"):
         assert log.columns[name][0] == whole.columns[name][1]
+
+
+def test_an_executor_whose_features_mean_something_else_is_refused():
+    with pytest.raises(RitornoError, match="the same version of ritorno"):
+        check_features("0" * 16)
 
 
 def test_gaps_gathered_from_small_logs_are_the_shops(partition, shop_log):
