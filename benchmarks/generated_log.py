@@ -16,7 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.events import DAY_US, EVENT_NAMES, ORDER, REFUND
-from features.log import DEFAULTS, DTYPES, CustomerIds, EventLog, link_refunds
+from features.ids import CustomerIds
+from features.log import DEFAULTS, DTYPES, EventLog
+from features.runs import link_refunds
 from features.store import write_store
 
 START_US = int(np.datetime64("2022-01-01", "us").astype(np.int64))
@@ -66,7 +68,8 @@ def _written(building: Path, parquet: Path, n_events: int, seed: int) -> EventLo
             writer.write_table(pa.table(known))
             at += n
     ids = CustomerIds.of([f"c{i:08d}" for i in range(len(sizes))])
-    return EventLog(columns, np.concatenate([[0], np.cumsum(sizes)]), ids, "EUR")
+    ends = np.cumsum(sizes)
+    return EventLog(columns, ends - sizes, ends, ids, "EUR")
 
 
 def customer_sizes(n_events: int, seed: int) -> npt.NDArray[np.int64]:

@@ -1,11 +1,12 @@
 """python -m features: load events, examine them, and compute features.
 
-    python -m features check FILE                          what is wrong with a file, in words; loads nothing
+    python -m features check FILE --format html --out R     what is wrong with a file, and how far each model gets
     python -m features ingest FILE --store DIR             load a file into the event store
     python -m features list                                every feature: unit, range, when it is null
-    python -m features build --store DIR --as-of DATE --out FILE.parquet
-    python -m features build --engine spark --events EVENTS.parquet --as-of DATE --out FOLDER
+    python -m features build --store DIR --as-of DATE --out FILE.parquet      --engine spark: with Spark, from --events
     python -m features sql --dialect DIALECT --as-of DATE   the same features as one SQL statement, for a warehouse
+    python -m features policy --store DIR                  the shop's policy as a file's text, to keep or to change
+    python -m features stages --store DIR --as-of DATE     where everybody stands; --diff OLD NEW: who moves
 
 A command that cannot go on says why in a sentence, and ends with exit code 2.
 """
@@ -14,21 +15,29 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from pyarrow import parquet
 
 from features.catalogue import CATALOGUE, pick
-from features.commands import add, add_engine, add_events, add_store, check_day, now_us, run
-from features.doctor import Checkup, examine, summary
+from features.check import check, history_days
+from features.commands import add, add_engine, add_events, add_store, check_day, counting, now_us, run
+from features.doctor import Checkup, judge_history_anew, summary
 from features.errors import RitornoError
 from features.ingest import ingest
 from features.lifecycle import Policy
-from features.readers import parse_mapping, read_events
+from features.log import EventLog
+from features.mapping import read_mapping
+from features.policy_file import policy_text, read_policy
+from features.readers import count_rows
+from features.report import FORMATS
 from features.sql import DIALECTS, export, statement
+from features.stages import counts, differences, flows, moves, standings
 from features.store import open_store
 from features.table import build, instant, shop_policy
 
@@ -39,9 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m features", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    check = add(commands, "check", _check, "examine a file; loads nothing")
-    check.add_argument("events", help="CSV, Parquet or Arrow: a file, a glob or a folder")
-    add_events(check)
+    _add_check(add(commands, "check", _check, "examine a file, and say how far each model gets; loads nothing"))
     load = add(commands, "ingest", _ingest, "load a file into the event store")
     load.add_argument("events", help="CSV, Parquet or Arrow: a file, a glob or a folder")
     add_events(load)
@@ -53,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--as-of", action="append", metavar="DATE",
         help="end of this day (UTC); repeatable (default: the log's last day)",
     )  # fmt: skip
-    _add_horizon(table)
+    _add_policy(table)
     table.add_argument("--out", default="table.parquet", help="Parquet to write (default %(default)s)")
     add_engine(table)
     table.add_argument("--events", help="with Spark: Parquet to read: a file, a folder or a glob")
@@ -62,12 +69,50 @@ def main(arguments: list[str] | None = None) -> int:
     add_store(sql)
     sql.add_argument("--dialect", choices=DIALECTS, default="duckdb", help="whose SQL (default %(default)s)")
     sql.add_argument("--as-of", metavar="DATE", help="end of this day (UTC) (default: the log's last day)")
-    _add_horizon(sql)
+    _add_policy(sql)
     sql.add_argument(
         "--export", type=Path, metavar="FILE.parquet",
         help="also write the store's events as the table that the statement reads",
     )  # fmt: skip
+    policy = add(commands, "policy", _print_policy, "the shop's policy as JSON, read off its gaps")
+    add_store(policy)
+    policy.add_argument("--as-of", metavar="DATE", help="end of this day (UTC) (default: the log's last day)")
+    _add_horizon(policy)
+    _add_stages(commands)
     return run(parser, arguments)
+
+
+def _add_stages(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    stages = add(commands, "stages", _stages, "how many customers stand where; with --diff, who moves")
+    add_store(stages)
+    stages.add_argument("--as-of", metavar="DATE", help="end of this day (UTC) (default: the log's last day)")
+    _add_policy(stages)
+    stages.add_argument(
+        "--diff", nargs=2, type=Path, metavar=("OLD", "NEW"), help="two policies' files: who moves from old to new"
+    )
+    stages.add_argument(
+        "--out", type=Path, metavar="FILE.csv",
+        help="also write each customer's stage and status, with --diff each mover's, and the evidence",
+    )  # fmt: skip
+
+
+def _add_policy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--policy", type=Path, metavar="FILE", help="a policy as JSON or TOML (default: read off the shop)"
+    )
+    _add_horizon(parser)
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("events", nargs="?", metavar="FILE", help="CSV, Parquet or Arrow: a file, a glob or a folder")
+    add_events(parser)
+    parser.add_argument(
+        "--store", type=Path, metavar="DIR",
+        help="grade the models as if the file were loaded into this store; without FILE, the store as it is",
+    )  # fmt: skip
+    _add_horizon(parser)
+    parser.add_argument("--format", choices=FORMATS, default="table", help="how to say it (default %(default)s)")
+    parser.add_argument("--out", type=Path, metavar="REPORT", help="where to write it (default: standard output)")
 
 
 def _add_horizon(parser: argparse.ArgumentParser) -> None:
@@ -78,13 +123,26 @@ def _add_horizon(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    checkup = examine(read_events(options.events, parse_mapping(options.map)), now_us(), options.max_bad)
-    _print_checkup(checkup)
-    checkup.raise_if_unfit()
+    horizon_days = _horizon(options)
+    mapping = read_mapping(options.mapping, options.map)
+    with counting(count_rows(options.events) if options.events else None, "read") as count:
+        report = check(options.events, options.store, now_us(), mapping, options.max_bad, horizon_days, count)
+    text = FORMATS[options.format](report)
+    if options.out:
+        with _writing("--out", options.out):
+            options.out.write_text(text, encoding="utf-8")
+        print(f"report written to {options.out}")
+    else:
+        print(text, end="")
+    if report.checkup:
+        report.checkup.raise_if_unfit()
 
 
 def _ingest(options: argparse.Namespace) -> None:
-    done = ingest(options.events, options.store, now_us(), parse_mapping(options.map), options.max_bad)
+    mapping = read_mapping(options.mapping, options.map)
+    with counting(count_rows(options.events), "load") as count:
+        done = ingest(options.events, options.store, now_us(), mapping, options.max_bad, count)
+    judge_history_anew(done.checkup, history_days(done.log))
     _print_checkup(done.checkup)
     print(
         f"{done.rows_added:,} events added, {done.rows_known:,} already known; the store holds {done.log.n_events:,} "
@@ -101,7 +159,6 @@ def _list(options: argparse.Namespace) -> None:  # noqa: ARG001  # every command
 
 
 def _build(options: argparse.Namespace) -> None:
-    _check_horizon(options.horizon_days)
     rows, policy = _built_on_spark(options) if options.engine == "spark" else _built(options)
     print(
         f"{rows:,} rows × {len(CATALOGUE)} features written to {options.out} "
@@ -117,7 +174,7 @@ def _built(options: argparse.Namespace) -> tuple[int, Policy]:
         )
     log = open_store(options.store)
     as_ofs = _as_ofs(options, log.data_through)
-    policy = shop_policy(log, max(as_ofs), options.horizon_days)
+    policy = _policy(options, log, max(as_ofs))
     table = build(log, as_ofs, policy)
     with _writing("--out", options.out):
         table.frame().to_parquet(options.out, index=False)
@@ -129,7 +186,7 @@ def _built_on_spark(options: argparse.Namespace) -> tuple[int, Policy]:
 
     with spark_log(options) as log:
         as_ofs = _as_ofs(options, log.data_through)
-        policy = log.shop_policy(max(as_ofs), options.horizon_days)
+        policy = _chosen(options, partial(log.shop_policy, max(as_ofs)))
         return write(log.build(as_ofs, policy), options.out), policy
 
 
@@ -138,20 +195,76 @@ def _as_ofs(options: argparse.Namespace, last_day: np.datetime64) -> list[str]:
 
 
 def _sql(options: argparse.Namespace) -> None:
-    _check_horizon(options.horizon_days)
     log = open_store(options.store)
-    as_of = instant(check_day(options.as_of or str(log.data_through)))
-    policy = shop_policy(log, as_of, options.horizon_days)
+    day = _day(options, log)
+    policy = _policy(options, log, day)
     if options.export:
         with _writing("--export", options.export):
             parquet.write_table(export(log), options.export)
         print(f"{log.n_events:,} events written to {options.export}", file=sys.stderr)  # stdout is the statement's
-    print(statement(pick(), log, as_of, policy, options.dialect), end="")
+    print(statement(pick(), log, instant(day), policy, options.dialect), end="")
 
 
-def _check_horizon(days: int | None) -> None:
+def _print_policy(options: argparse.Namespace) -> None:
+    log = open_store(options.store)
+    print(policy_text(_policy(options, log, _day(options, log))), end="")
+
+
+def _stages(options: argparse.Namespace) -> None:
+    log = open_store(options.store)
+    show = _print_moves if options.diff else _print_standings
+    rows = show(options, log, _day(options, log))
+    if options.out:
+        with _writing("--out", options.out):
+            rows.to_csv(options.out, index=False)
+        print(f"{len(rows):,} customers written to {options.out}")
+
+
+def _print_standings(options: argparse.Namespace, log: EventLog, day: str) -> pd.DataFrame:
+    policy = _policy(options, log, day)
+    found = standings(log, day, policy)
+    print(f"{len(found):,} customers as of {day}, by policy {policy.version}")
+    print(counts(found).assign(total=lambda table: table.sum(axis=1)).map("{:,}".format).to_string())
+    return found
+
+
+def _print_moves(options: argparse.Namespace, log: EventLog, day: str) -> pd.DataFrame:
+    if options.policy or options.horizon_days:
+        raise RitornoError("--diff: found another policy or horizon beside its two files, expected none. Leave it out.")
+    old, new = (read_policy(path) for path in options.diff)
+    for name, (before, after) in differences(old, new).items():
+        print(f"{name}: {before} → {after}")
+    before, after = (standings(log, day, policy) for policy in (old, new))
+    moved = moves(before, after)
+    who = f"{len(moved):,} of {len(before):,} customers move" if len(moved) else "nobody moves"
+    print(f"as of {day}, from policy {old.version} to {new.version}: {who}")
+    if len(moved):
+        print(flows(moved).to_string(index=False))
+    return moved
+
+
+def _day(options: argparse.Namespace, log: EventLog) -> str:
+    return check_day(options.as_of or str(log.data_through))
+
+
+def _policy(options: argparse.Namespace, log: EventLog, day: str) -> Policy:
+    """The policy of the --policy file, or else the shop's own as of the end of a day."""
+    return _chosen(options, partial(shop_policy, log, day))
+
+
+def _chosen(options: argparse.Namespace, of_shop: Callable[[int | None], Policy]) -> Policy:
+    days = _horizon(options)
+    if getattr(options, "policy", None) is None:
+        return of_shop(days)
+    policy = read_policy(options.policy)
+    return policy if days is None else policy.with_horizon(days)
+
+
+def _horizon(options: argparse.Namespace) -> int | None:
+    days: int | None = options.horizon_days
     if days is not None and days < 1:
         raise RitornoError(f"--horizon-days: found {days}, expected 1 or more.")
+    return days
 
 
 @contextmanager
@@ -166,7 +279,7 @@ def _writing(option: str, path: str | Path) -> Iterator[None]:
 
 
 def _print_checkup(checkup: Checkup) -> None:
-    print(f"{checkup.rows_read:,} rows read, {len(checkup.good):,} good, {len(checkup.quarantine):,} set aside")
+    print(checkup.headline)
     if checkup.findings:
         print(summary(checkup.findings))
 

@@ -8,8 +8,9 @@ declarations into one pass over a customer's sorted events.
     ORDERS = kept orders                        count(ORDERS, days=90)            orders in the last 90 days
     ORDERS.only(channel="app")                  count(ORDERS, days=(90, 180))     the 90 days before those
     total("amount", ORDERS, days=30)            share(count(APP), count(ORDERS))  null when the second is 0
+    sessions(VISITS, days=30)                   distinct("category", ORDERS)      how many different ones
 
-Additive aggregates (count, total, days_with) are kept as exact integers, cumulated up to an *edge*:
+Additive aggregates (count, total, days_with, sessions) are kept as exact integers, cumulated up to an *edge*:
 the instant as_of − days. A window is the difference between two edges, so every window costs one
 pointer, all cut-offs cost one pass, and a lagged window is as cheap as a plain one.
 Unknown is null (NaN): an aggregate that no event has fed yet, a division by zero, or arithmetic over null.
@@ -149,7 +150,10 @@ class Param(Expr):
 
 @dataclass(frozen=True)
 class AsOf(Expr):
-    """A part of as_of's date: `day` since 1970-01-01, `day_of_year`, `log_age_days` (since the shop's first event)."""
+    """A part of as_of: `day` since 1970-01-01, `day_of_year`, `log_age_days` (since the shop's first event).
+
+    `season_index`: how busy the season that follows has been in past years, of the whole shop; see `features.pulse`.
+    """
 
     part: str
 
@@ -184,7 +188,8 @@ class When(Expr):
 class Additive(Expr):
     """Exact running total up to an edge.
 
-    kind: count, total (of a column), known (events where the column is known), days (with an event).
+    kind: count, total (of a column), known (events where the column is known), days (with an event), sessions (runs of
+    events with no silence longer than SESSION_SILENCE_MINUTES; each counts when it begins).
     """
 
     kind: str
@@ -212,6 +217,14 @@ class Extreme(Expr):
 
 
 @dataclass(frozen=True)
+class Distinct(Expr):
+    """How many different known values a column of codes has had in a stream: category, channel or event."""
+
+    stream: AnyStream
+    column: str
+
+
+@dataclass(frozen=True)
 class Gaps(Expr):
     """About the whole days between successive days with an event of the stream.
 
@@ -231,7 +244,12 @@ class Decay(Expr):
     half_life_days: float
 
 
-AGGREGATES = (Additive, Endpoint, Extreme, Gaps, Decay)
+AGGREGATES = (Additive, Endpoint, Extreme, Distinct, Gaps, Decay)
+
+SESSION_SILENCE_MINUTES = 30
+"""The silence that ends a session: the usual one of web analytics."""
+CODED_COLUMNS = ("category", "channel", "event")
+"""Columns of small codes, whose different values can be counted."""
 
 Days = int | tuple[int, int] | tuple[Edge, Edge] | None
 
@@ -247,13 +265,23 @@ def total(column: str, stream: AnyStream, days: Days = None) -> Expr:
 
 
 def known(column: str, stream: AnyStream, days: Days = None) -> Expr:
-    """How many events have a value in this column."""
+    """How many events have a value in this column; `time_of_day`: are known to the hour, not by their date alone."""
     return _windowed(Additive("known", stream, column), days)
 
 
 def days_with(stream: AnyStream, days: Days = None) -> Expr:
     """How many calendar days (UTC) had such an event."""
     return _windowed(Additive("days", stream), days)
+
+
+def sessions(stream: AnyStream, days: Days = None) -> Expr:
+    """How many sessions began: runs of the stream's events with no silence longer than SESSION_SILENCE_MINUTES."""
+    return _windowed(Additive("sessions", stream), days)
+
+
+def distinct(column: str, stream: AnyStream) -> Expr:
+    """How many different known values a column of codes has had: category, channel or event."""
+    return Distinct(stream, column)
 
 
 def first(column: str, stream: AnyStream) -> Expr:

@@ -10,9 +10,11 @@ small log and the customer whose rows are still coming. She is held whole, howev
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,7 +24,9 @@ from features.events import COLUMNS
 from features.ingest import to_log
 from features.lifecycle import Policy
 from features.log import EventLog, merge
+from features.pulse import Pulse
 from features.readers import to_frame
+from features.rows import Coder
 from features.table import Table, build, shop_gaps
 from features.typed import typed_rows
 
@@ -32,11 +36,12 @@ PLACE = pa.schema([("file", pa.string()), ("row", pa.int64())])
 """Where a raw row stood, if that is known: its file, and its number there from 1."""
 GAPS = ("number", "log_total", "log_squares", "log_last", "largest", "silence")
 GAPS_SCHEMA = pa.schema([("customer_id", pa.string()), *((name, pa.float64()) for name in GAPS)])
+PULSE_SCHEMA = pa.schema([("day", pa.int64()), ("event", pa.int64()), ("count", pa.int64())])
 
 JUDGED_ROWS = 50_000  # at a time: judging a few rows costs as much as judging thousands
 LOG_ROWS = 100_000  # of one small log: enough that what a log costs is little beside what its rows cost
 TABLE_ROWS = 32_768  # of one table, which is wide: customers × as_ofs
-NOT_TYPED = ("amount", "discount", "campaign_id")  # money goes on as minor units; no log knows the campaign
+NOT_TYPED = ("amount", "discount")  # money goes on as minor units
 
 
 def typed_schema(columns: Sequence[str], is_placed: bool) -> pa.Schema:
@@ -51,8 +56,8 @@ def typed_schema(columns: Sequence[str], is_placed: bool) -> pa.Schema:
 
 
 def log_columns(columns: Sequence[str]) -> list[str]:
-    """Of these typed columns, those that a log is made of."""
-    return [name for name in columns if name not in ("currency", *PLACE.names, "reason", "raw")]
+    """Of these typed columns, those that a log is made of; `file`, since only rows of one can repeat each other."""
+    return [name for name in columns if name not in ("currency", "row", "reason", "raw")]
 
 
 def judged(batches: Batches, now_us: int, as_text: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
@@ -96,12 +101,19 @@ def logs(batches: Batches, shop: EventLog, most_customers: int = TABLE_ROWS) -> 
     shop: the log of the shop without its customers: its own names, its currency, when it opened.
     """
     for rows in whole_customers(batches):
-        log = merge(shop, to_log(rows.to_pandas(ignore_metadata=True)))
+        log = replace(merge(shop, _log(rows)), pulse=shop.pulse)
         if log.n_customers <= most_customers:
             yield log
             continue
         for first in range(0, log.n_customers, most_customers):
             yield log.slice(np.arange(first, min(first + most_customers, log.n_customers)))
+
+
+def _log(rows: pa.Table) -> EventLog:
+    frame = rows.to_pandas(ignore_metadata=True)
+    coder = Coder()
+    coder.add(frame, pd.factorize(frame["file"])[0] if "file" in frame else 0)
+    return to_log(coder.rows())
 
 
 def whole_customers(batches: Batches, most_rows: int = LOG_ROWS) -> Iterator[pa.Table]:
@@ -170,6 +182,14 @@ def gap_rows(log: EventLog, as_of: int, goal: str) -> pa.RecordBatch:
     customer, gaps = shop_gaps(log, as_of, goal)
     ids = pa.array(list(log.ids), pa.string()).take(pa.array(customer))
     return pa.RecordBatch.from_arrays([ids, *(pa.array(getattr(gaps, name)) for name in GAPS)], schema=GAPS_SCHEMA)
+
+
+def pulse_rows(log: EventLog) -> pa.RecordBatch:
+    """How many events of each name (its code) each day brought the log's customers; see PULSE_SCHEMA."""
+    pulse = Pulse.of(log.column("ts"), log.column("event"))
+    return pa.RecordBatch.from_arrays(
+        [pa.array(pulse.day), pa.array(pulse.event), pa.array(pulse.count)], schema=PULSE_SCHEMA
+    )
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,9 @@
 
 Walking the cut-offs in order, the pass feeds each event once to the aggregates, and notes the running totals that
 some window will ask for (`past`). An earlier edge is then a pointer into these notes that advances over the events it
-has passed. After that the arithmetic is emitted, a line per distinct sub-expression; what depends on nothing but
+has passed. Different values are counted with a hash table the size of the customer's own events (`met`): however many
+categories the shop has, a customer pays for hers. Its entries bear the number of the walk that made them, so that it
+is never cleared. After that the arithmetic is emitted, a line per distinct sub-expression; what depends on nothing but
 the events is computed again only when there were some. All additive state is int64; floats appear only in the
 emitted arithmetic, in a fixed order. So a row depends on the customer's events up to as_of and on nothing else, to
 the last bit.
@@ -19,6 +21,7 @@ from dataclasses import replace
 
 from features.algebra import (
     AGGREGATES,
+    CODED_COLUMNS,
     NOW,
     Additive,
     AnyStream,
@@ -27,24 +30,27 @@ from features.algebra import (
     Call,
     Const,
     Decay,
+    Distinct,
     Edge,
     Endpoint,
     Expr,
     Extreme,
     Gaps,
     Param,
-    Stream,
     When,
     walk,
 )  # fmt: skip
+from features.codegen_terms import (
+    AS_OF_PARTS,
+    COLUMN_ARGUMENTS,
+    SESSION_SILENCE_US,
+    gap_update,
+    indent,
+    predicate,
+    unless_null,
+    value_text,
+)
 from features.errors import UnknownName
-from features.events import CHANNEL_NAMES, EVENT_NAMES, NULL_INT32, UNKNOWN_CATEGORY, UNKNOWN_CHANNEL
-
-COLUMN_ARGUMENTS = ("ts", "event", "channel", "amount", "quantity", "discount", "category", "value", "link")
-AS_OF_PARTS = ("day", "day_of_year", "log_age_days")
-NULLS = {
-    "quantity": NULL_INT32, "value": NULL_INT32, "channel": UNKNOWN_CHANNEL, "category": UNKNOWN_CATEGORY,
-}  # fmt: skip
 
 HEADER = '''"""Generated from the feature catalogue by features.codegen; do not edit."""
 import math
@@ -56,15 +62,41 @@ NONE = -(1 << 62)
 
 '''
 
+IS_NEW = '''
+@njit(nogil=True, cache=True, error_model="numpy")
+def is_new(met, size, walk, code):
+    """1 if this walk meets the code for the first time, else 0. Open addressing in the first `size` places of met."""
+    entry = walk << 32 | np.int64(code)
+    place = entry & 0xFFFFFFFF
+    place = place * 0x9E3779B1 ^ place * 0x9E3779B1 >> 16
+    while met[place & (size - 1)] >> 32 == walk:
+        if met[place & (size - 1)] == entry:
+            return 0
+        place += 1
+    met[place & (size - 1)] = entry
+    return 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def places(events):
+    """A power of two that is at least twice the number of events, so that the table is never more than half full."""
+    size = 2
+    while size < 2 * events:
+        size *= 2
+    return size
+
+
+'''
+
 ROWS = '''
 @njit(nogil=True, cache=True, error_model="numpy")
-def rows_before(ts, offsets, first, last, as_ofs):
+def rows_before(ts, starts, ends, first, last, as_ofs):
     """Rows of each customer in [first, last): one per as_of on or after her first event; as running totals."""
     rows = np.zeros(last - first + 1, np.int64)
     for c in range(first, last):
         known = 0
-        if offsets[c + 1] > offsets[c]:
-            t = ts[offsets[c]]
+        if ends[c] > starts[c]:
+            t = ts[starts[c]]
             for k in range(as_ofs.shape[0]):
                 known += t <= as_ofs[k]
         rows[c - first + 1] = rows[c - first] + known
@@ -72,18 +104,18 @@ def rows_before(ts, offsets, first, last, as_ofs):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def customers(COLUMNS, offsets, first, last, as_ofs, parts, edges, params, goal, logs, rows, out):
+def customers(COLUMNS, starts, ends, first, last, as_ofs, parts, edges, params, goal, logs, rows, out):
     """Fill `out` with the rows of customers [first, last); in one thread."""
     longest = 0
     for c in range(first, last):
-        longest = max(longest, offsets[c + 1] - offsets[c])
+        longest = max(longest, ends[c] - starts[c])
     net = np.empty(longest, np.int64)
     void = np.empty(longest, np.bool_)
     past = np.zeros((longest + 1, TOTALS), np.int64)
-    for c in range(first, last):
+MET    for c in range(first, last):
         if rows[c - first + 1] > rows[c - first]:
-            customer(COLUMNS, offsets[c], offsets[c + 1], as_ofs, parts, edges, params, goal, logs, net, void, past,
-                     out, rows[c - first])
+            customer(COLUMNS, starts[c], ends[c], as_ofs, parts, edges, params, goal, logs,
+                     SCRATCH, out, rows[c - first])
 '''
 
 PREPARE = """\
@@ -136,31 +168,39 @@ class _Writer:
         earlier = [node for node in aggregates if isinstance(node, Additive) and node.edge != NOW]
         self.totals = list(dict.fromkeys(_until_now(atom) for atom in earlier))
         self.atoms = list(dict.fromkeys(_until_now(atom) for atom in aggregates))
+        self.distinct = [atom for atom in self.atoms if isinstance(atom, Distinct)]
         self.params = sorted({node.name for node in nodes if isinstance(node, Param)})
         self.edges = [NOW, *sorted({atom.edge for atom in earlier}, key=lambda e: (e.horizons, e.days))]
 
     def module(self) -> str:
         columns = ", ".join(COLUMN_ARGUMENTS)
+        met = f"    met = np.zeros(({len(self.distinct)}, places(longest)), np.int64)\n" if self.distinct else ""
         rows = ROWS.replace("COLUMNS", columns).replace("TOTALS", str(len(self.totals)))
-        return HEADER + self._customer(columns) + rows
+        rows = rows.replace("MET", met).replace("SCRATCH", self._scratch())
+        return HEADER + (IS_NEW if self.distinct else "") + self._customer(columns) + rows
+
+    def _scratch(self) -> str:
+        """The arrays in which a customer's walk keeps its notes."""
+        return ", ".join(["net", "void", "past", *(["met"] if self.distinct else [])])
 
     def _customer(self, columns: str) -> str:
         pointers = range(1, len(self.edges))
         body = [
             '@njit(nogil=True, cache=True, error_model="numpy")',
             f"def customer({columns}, start, end, as_ofs, parts, edges, params, goal, logs,",
-            "             net, void, past, out, row):",
+            f"             {self._scratch()}, out, row):",
             '    """Write one row per as_of on or after the first event, from `row` on."""',
             *PREPARE.splitlines(),
-            *_indent(self._state(), 1),
+            *(["    size = places(end - start)"] if self.distinct else []),
+            *indent(self._state(), 1),
             *(f"    p{number} = start" for number in pointers),
             "    for k in range(as_ofs.shape[0]):",
             "        as_of = as_ofs[k]",
             *REFUNDS.splitlines(),
             "        if dirty:",
-            *_indent(self._state(), 3),
+            *indent(self._state(), 3),
             *FEED.splitlines(),
-            *_indent(self._feeds(), 3),
+            *indent(self._feeds(), 3),
             "        if p0 == start:",
             "            continue",
         ]
@@ -169,15 +209,17 @@ class _Writer:
                 f"        while p{number} < p0 and ts[p{number}] <= as_of - edges[{number}]:",
                 f"            p{number} += 1",
             ]
-        return "\n".join([*body, *_indent(self._emit(), 2)]) + "\n\n"
+        return "\n".join([*body, *indent(self._emit(), 2)]) + "\n\n"
 
     def _state(self) -> list[str]:
         """Every aggregate before the first event."""
         lines = ["p0 = start", *(f"{self._tracker(stream)} = NONE" for stream in self._day_streams())]
+        lines += [f"{self._latest(stream)} = NONE" for stream in self._session_streams()]
+        lines += ["walk = row + written + 1"] if self.distinct else []  # its row in `out` is nobody else's
         for atom in self.atoms:
             name = self._name(atom)
             match atom:
-                case Additive() | Gaps(moment="count" | "total" | "squares" | "log_total" | "log_squares"):
+                case Additive() | Distinct() | Gaps(moment="count" | "total" | "squares" | "log_total" | "log_squares"):
                     lines.append(f"{name} = 0")
                 case Decay():
                     lines += [f"{name} = 0.0", f"{name}_at = 0"]
@@ -192,7 +234,9 @@ class _Writer:
             fed = [line for atom in self.atoms if _stream(atom) == stream for line in self._feed(atom)]
             if stream in self._day_streams():
                 fed.append(f"{self._tracker(stream)} = day")
-            lines += [f"if {predicate(stream)}:", *_indent(fed, 1)]
+            if stream in self._session_streams():
+                fed.append(f"{self._latest(stream)} = t")
+            lines += [f"if {predicate(stream)}:", *indent(fed, 1)]
         notes = (f"past[p0 - start, {number}] = {self._name(total)}" for number, total in enumerate(self.totals))
         return [*lines, *notes]
 
@@ -203,26 +247,34 @@ class _Writer:
                 return [f"{name} += 1"]
             case Additive(kind="days", stream=stream):
                 return [f"if {self._tracker(stream)} != day:", f"    {name} += 1"]
+            case Additive(kind="sessions", stream=stream):
+                return [f"if t - {self._latest(stream)} > {SESSION_SILENCE_US}:", f"    {name} += 1"]
             case Additive(kind="known", column=str(column)):
-                return _unless_null(column, [f"{name} += 1"])
+                return unless_null(column, [f"{name} += 1"])
             case Additive(column=str(column)):
-                return _unless_null(column, [f"{name} += {_value(column)}"])
+                return unless_null(column, [f"{name} += {value_text(column)}"])
             case Endpoint(which="last", column=column):
-                return _unless_null(column, [f"{name} = {_value(column)}"])
+                return unless_null(column, [f"{name} = {value_text(column)}"])
             case Endpoint(column=column):
-                return _unless_null(column, [f"if {name} == NONE:", f"    {name} = {_value(column)}"])
+                return unless_null(column, [f"if {name} == NONE:", f"    {name} = {value_text(column)}"])
             case Extreme(which="largest", column=column):
-                return _unless_null(column, [f"{name} = max({name}, {_value(column)})"])
+                return unless_null(column, [f"{name} = max({name}, {value_text(column)})"])
             case Extreme(column=column):
-                known = f"if {name} == NONE or {_value(column)} < {name}:"
-                return _unless_null(column, [known, f"    {name} = {_value(column)}"])
+                known = f"if {name} == NONE or {value_text(column)} < {name}:"
+                return unless_null(column, [known, f"    {name} = {value_text(column)}"])
+            case Distinct(column=column):
+                if column not in CODED_COLUMNS:
+                    expected = f"expected a column of codes: {', '.join(CODED_COLUMNS)}"
+                    raise UnknownName(f"distinct: found column '{column}', {expected}. Correct the declaration.")
+                is_new = f"is_new(met[{self.distinct.index(atom)}], size, walk, {value_text(column)})"
+                return unless_null(column, [f"{name} += {is_new}"])
             case Gaps(moment=moment, stream=stream):
                 tracker = self._tracker(stream)
-                fed = _gap_update(moment, name)
-                return [f"if {tracker} != NONE and {tracker} != day:", f"    gap = day - {tracker}", *_indent(fed, 1)]
+                fed = gap_update(moment, name)
+                return [f"if {tracker} != NONE and {tracker} != day:", f"    gap = day - {tracker}", *indent(fed, 1)]
             case Decay(column=decayed_column, half_life_days=half_life):
                 rate = f"(0.6931471805599453 / ({half_life!r} * DAY))"
-                weight = "1.0" if decayed_column is None else _value(decayed_column)
+                weight = "1.0" if decayed_column is None else value_text(decayed_column)
                 return [f"{name} = {name} * math.exp(({name}_at - t) * {rate}) + {weight}", f"{name}_at = t"]
         raise AssertionError(atom)
 
@@ -235,7 +287,7 @@ class _Writer:
             f"out[row + written, {column}] = {self._expression(expression)}"
             for column, expression in enumerate(self.expressions)
         ]
-        return ["if p0 > seen:", *_indent(["seen = p0", *self.lines_after_event], 1), *self.lines, *row, "written += 1"]
+        return ["if p0 > seen:", *indent(["seen = p0", *self.lines_after_event], 1), *self.lines, *row, "written += 1"]
 
     def _expression(self, node: Expr) -> str:
         if node not in self.values:
@@ -273,7 +325,7 @@ class _Writer:
             case Decay(half_life_days=half_life):
                 name, rate = self._name(node), f"(0.6931471805599453 / ({half_life!r} * DAY))"
                 return f"{name} * math.exp(({name}_at - as_of) * {rate}) if {name}_at != 0 else 0.0"
-            case Gaps(moment="count" | "total" | "squares" | "log_total" | "log_squares"):
+            case Distinct() | Gaps(moment="count" | "total" | "squares" | "log_total" | "log_squares"):
                 return f"float({self._name(node)})"
             case _:
                 name = self._name(node)
@@ -291,67 +343,13 @@ class _Writer:
     def _tracker(self, stream: AnyStream) -> str:
         return f"d{self._day_streams().index(stream)}"
 
+    def _session_streams(self) -> list[AnyStream]:
+        """Streams of which the latest instant must be remembered."""
+        wanted = [atom for atom in self.atoms if isinstance(atom, Additive) and atom.kind == "sessions"]
+        return list(dict.fromkeys(_stream(atom) for atom in wanted))
 
-def predicate(stream: AnyStream) -> str:
-    """The condition on the current event under which it belongs to the stream, as source text."""
-    if not isinstance(stream, Stream):
-        return " or ".join(f"({predicate(part)})" for part in stream.streams)
-    terms = []
-    if stream.goal:
-        terms.append("kept")
-    elif stream.goal_any:
-        terms.append("ev == goal")
-    elif stream.loose_refunds:
-        terms.append(f"ev == {EVENT_NAMES.index('order_refunded')} and link[i] == 0")
-    elif stream.events is not None:
-        terms.append(_any_of("ev", stream.events, EVENT_NAMES))
-    if stream.channels is not None:
-        terms.append(_any_of("channel[i]", stream.channels, CHANNEL_NAMES))
-    if stream.weekdays is not None:
-        terms.append(f"{stream.weekdays[0]} <= (day + 3) % 7 <= {stream.weekdays[1]}")
-    if stream.hours is not None:
-        terms.append(f"{stream.hours[0]} <= (t - day * DAY) // 3_600_000_000 <= {stream.hours[1]}")
-    if stream.min_value is not None:
-        terms.append(f"value[i] >= {round(stream.min_value * 100)}")
-    if stream.discounted:
-        terms.append("discount[i] > 0")
-    return " and ".join(terms) or "True"
-
-
-def _any_of(variable: str, names: Sequence[str], known: Sequence[str]) -> str:
-    for name in names:
-        if name not in known:
-            raise UnknownName(f"stream: found '{name}', expected one of {', '.join(known)}. Correct the declaration.")
-    return "(" + " or ".join(f"{variable} == {known.index(name)}" for name in names) + ")"
-
-
-def _value(column: str) -> str:
-    special = {"day": "day", "amount": "money", "ts": "t"}
-    if column not in special and column not in COLUMN_ARGUMENTS:
-        raise UnknownName(f"aggregate: found column '{column}', expected day or one of {', '.join(COLUMN_ARGUMENTS)}.")
-    return special.get(column, f"{column}[i]")
-
-
-def _unless_null(column: str, lines: list[str]) -> list[str]:
-    if column not in NULLS:
-        return lines
-    return [f"if {column}[i] != {NULLS[column]}:", *_indent(lines, 1)]
-
-
-def _gap_update(moment: str, name: str) -> list[str]:
-    """How one more gap changes a moment; ln(gap) comes from a table of integers, the same in every engine."""
-    log = "logs[min(gap, logs.shape[0] - 1)]"
-    return {
-        "count": [f"{name} += 1"],
-        "total": [f"{name} += gap"],
-        "squares": [f"{name} += gap * gap"],
-        "last": [f"{name} = gap"],
-        "largest": [f"{name} = max({name}, gap)"],
-        "smallest": [f"{name} = gap if {name} == NONE else min({name}, gap)"],
-        "log_total": [f"{name} += {log}"],
-        "log_squares": [f"{name} += {log} * {log}"],
-        "log_last": [f"{name} = {log}"],
-    }[moment]
+    def _latest(self, stream: AnyStream) -> str:
+        return f"e{self._session_streams().index(stream)}"
 
 
 def _until_now(atom: Expr) -> Expr:
@@ -373,7 +371,3 @@ def _stream(atom: Expr) -> AnyStream:
 
 def _counts_days(atom: Expr) -> bool:
     return isinstance(atom, Additive) and atom.kind == "days"
-
-
-def _indent(lines: Sequence[str], levels: int) -> list[str]:
-    return ["    " * levels + line for line in lines]

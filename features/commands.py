@@ -8,8 +8,11 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from tqdm import tqdm
 
 from features.errors import RitornoError
 
@@ -47,7 +50,11 @@ def add_events(parser: argparse.ArgumentParser) -> None:
     """The options by which every command takes events."""
     parser.add_argument(
         "--map", action="append", default=[], metavar="NAME=COLUMN",
-        help="the file's name for one of our columns; repeatable",
+        help="the file's name for one of our columns, or a product such as 'amount=Quantity * Price'; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--mapping", type=Path, metavar="FILE.toml",
+        help="a shop's whole mapping: columns, constants, event names, time zone, order lines",
     )  # fmt: skip
     parser.add_argument(
         "--max-bad", type=float, default=0.05, metavar="SHARE",
@@ -61,6 +68,22 @@ def add_store(parser: argparse.ArgumentParser) -> None:
         "--store", type=Path, default=Path(os.environ.get("RITORNO_STORE", "var/store")),
         help="folder of the event store (default $RITORNO_STORE or %(default)s)",
     )  # fmt: skip
+
+
+@contextmanager
+def counting(total: int | None, what: str) -> Iterator[Callable[[int], object]]:
+    """A progress bar with rows a second, on a terminal; and at the end a line that says how long it took."""
+    began, rows = time.perf_counter(), 0
+    with tqdm(total=total, unit=" rows", unit_scale=True, desc=what, disable=None, leave=False) as bar:
+
+        def count(more: int) -> None:
+            nonlocal rows
+            rows += more
+            bar.update(more)
+
+        yield count
+    seconds = max(time.perf_counter() - began, 1e-3)
+    print(f"{what}: {rows:,} rows in {seconds:.1f} s ({rows / seconds:,.0f} rows a second)", file=sys.stderr)  # noqa: T201  # the command's own voice
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:

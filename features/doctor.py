@@ -1,12 +1,12 @@
 """The data doctor: what is wrong with a log, found / expected / what to do, before anything is loaded.
 
-`examine` takes the raw rows and gives the good ones, typed; the bad ones, each with its reason (the quarantine); and
+It takes the raw rows and gives the good ones, typed and coded; the bad ones, each with its reason (the quarantine); and
 its findings: an *error* stops a load, a *warning* says what was done about it, *advice* what could be better.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,14 +14,18 @@ import numpy.typing as npt
 import pandas as pd
 
 from features.errors import EventsError
-from features.events import CHANNEL_NAMES, DAY_US, EVENT_NAMES, MOST_OWN_NAMES
+from features.events import DAY_US, FIRST_CUSTOM, MOST_OWN_NAMES, NULL_INT32
+from features.keys import mixed
 from features.policy import HORIZONS
-from features.readers import ROW_NUMBER
+from features.readers import CLOCK, ROW_NUMBER
+from features.rows import Coder, Rows
+from features.runs import REFUNDABLE
 from features.typed import TypedRows, typed_rows
 
 MAX_BAD_SHARE = 0.05
 GAP_FACTOR = 20  # a silence of the whole shop this many times longer than its usual day-to-day step is a hole
 FEW_DAYS = 3 * HORIZONS[0]  # a prediction needs a log three horizons long
+SEVERITIES = ("error", "warning", "advice")
 HIGHEST_VALUE = {"review_submitted": 5, "nps_submitted": 10}
 
 
@@ -48,12 +52,27 @@ class Finding:
 
 @dataclass
 class Checkup:
-    """What `examine` gives: typed good rows, quarantined raw rows with a `reason`, findings; rows_read counts both."""
+    """What the doctor gives: good rows, quarantined raw rows with a `reason`, findings; rows_read counts both.
 
-    good: pd.DataFrame
+    account: what became of the rows read, where a good row is not a row read.
+    """
+
+    rows: Rows
     quarantine: pd.DataFrame
     rows_read: int
     findings: list[Finding] = field(default_factory=list)
+    account: str = ""
+
+    @property
+    def headline(self) -> str:
+        """What became of the rows, in a line."""
+        counts = f"{self.rows_read:,} rows read, {len(self.rows):,} good, {len(self.quarantine):,} set aside"
+        return self.account or counts
+
+    @property
+    def good(self) -> pd.DataFrame:
+        """The good rows, to look at; see `Rows.frame`."""
+        return self.rows.frame()
 
     @property
     def errors(self) -> list[Finding]:
@@ -70,54 +89,77 @@ class Checkup:
         self.findings.append(Finding(severity, code, rows, found, expected, todo))
 
 
+class Doctor:
+    """Examines a log a batch of raw rows at a time; then gives its `checkup`."""
+
+    def __init__(self, now_us: int) -> None:
+        """now_us: the present, in microseconds since 1970; later rows are bad."""
+        self._now_us = now_us
+        self._coder = Coder()
+        self._quarantine: list[pd.DataFrame] = []
+        self._read = self._zoned = self._naive = self._gaps = self._folds = 0
+
+    def take(self, raw: pd.DataFrame, file: int = 0) -> None:
+        """Type and judge a batch; files are numbered, since only rows of one file can repeat each other."""
+        rows = typed_rows(raw, self._now_us)
+        bad = rows.reason.notna().to_numpy()
+        good = rows.typed[~bad] if bad.any() else rows.typed
+        self.take_judged(raw, rows, good, raw[bad].assign(reason=rows.reason[bad]), file)
+
+    def take_judged(
+        self, raw: pd.DataFrame, rows: TypedRows, good: pd.DataFrame, quarantine: pd.DataFrame, file: int = 0
+    ) -> None:
+        """A batch that was judged already: the typed rows that its good ones became, and its bad ones, as they came."""
+        self._coder.add(good, file)
+        if len(quarantine) or not self._quarantine:
+            self._quarantine.append(quarantine)
+        self._read += len(raw)
+        self._zoned += rows.zoned
+        self._naive += rows.naive
+        if CLOCK in raw:
+            self._gaps += int((raw[CLOCK] == "gap").sum())
+            self._folds += int((raw[CLOCK] == "fold").sum())
+
+    def checkup(self, max_bad_share: float = MAX_BAD_SHARE) -> Checkup:
+        """What was found in all batches."""
+        quarantine = pd.concat(self._quarantine) if self._quarantine else pd.DataFrame({"reason": []})
+        checkup = Checkup(self._coder.rows(), quarantine, self._read)
+        report_bad(checkup, quarantine["reason"].value_counts(), max_bad_share)
+        _report_zones(checkup, self._zoned, self._naive)
+        _report_clock(checkup, self._gaps, self._folds)
+        if len(checkup.rows):
+            for report in (
+                report_names, report_currencies, _report_ids, _report_repeats, _report_messages, _report_refunds,
+                _report_order_ids, report_orders, _report_values, report_days,
+            ):  # fmt: skip
+                report(checkup, checkup.rows)
+        return checkup
+
+
 def examine(raw: pd.DataFrame, now_us: int, max_bad_share: float = MAX_BAD_SHARE) -> Checkup:
-    """Type, judge and sort out the rows. now_us: the present, in microseconds since 1970; later rows are bad.
-
-    Good rows have ts (int64 microseconds), customer_id and event (text), amount_minor and discount_minor (int64,
-    refunds negative) and whatever optional columns the raw rows have, typed.
-    """
-    rows = typed_rows(raw, now_us)
-    bad = rows.reason.notna().to_numpy()
-    quarantine = raw[bad].assign(reason=rows.reason[bad])
-    checkup = Checkup(rows.typed[~bad].reset_index(drop=True), quarantine, len(raw))
-    where = f"; first in row {quarantine[ROW_NUMBER].iloc[0]}" if bad.any() and ROW_NUMBER in quarantine else ""
-    _report_bad(checkup, quarantine["reason"].value_counts(), max_bad_share, where)
-    _report_zones(checkup, rows)
-    if len(checkup.good):
-        for report in (
-            _report_names, _report_currencies, _report_ids, _report_repeats, _report_refunds, _report_order_ids,
-            _report_orders, _report_values, _report_days,
-        ):  # fmt: skip
-            report(checkup, checkup.good)
-    return checkup
+    """The checkup of a frame of raw rows. now_us: the present, in microseconds since 1970; later rows are bad."""
+    doctor = Doctor(now_us)
+    doctor.take(raw)
+    return doctor.checkup(max_bad_share)
 
 
-def examine_digest(
-    digest: Mapping[str, Sequence[str]], days: Sequence[int], reasons: pd.Series, rows_read: int,
-    max_bad_share: float = MAX_BAD_SHARE,
-) -> Checkup:  # fmt: skip
-    """What can be said without the rows: every finding that stops a load, and those about names, orders and days.
-
-    digest: the distinct events, channels and currencies of the good rows, by column. days: distinct, since 1970.
-    reasons: reason → bad rows, the most frequent first. For what needs the rows, examine a sample.
-    """
-    checkup = Checkup(pd.DataFrame(), pd.DataFrame(), rows_read)
-    _report_bad(checkup, reasons, max_bad_share)
-    if len(days):
-        names = pd.DataFrame({column: pd.Series(values, dtype="string") for column, values in digest.items()})
-        for report in (_report_names, _report_currencies, _report_orders):
-            report(checkup, names)
-        _report_days(checkup, pd.DataFrame({"ts": np.asarray(days, np.int64) * DAY_US}))
-    return checkup
+def judge_history_anew(checkup: Checkup, days: int) -> None:
+    """Judge how long the history is by so many days: those of the store that the file joins."""
+    checkup.findings[:] = [finding for finding in checkup.findings if finding.code != "short_history"]
+    _report_history(checkup, days)
 
 
 def summary(findings: Iterable[Finding]) -> str:
     """The findings as lines of text, the gravest first."""
-    order = {"error": 0, "warning": 1, "advice": 2}
-    return "\n".join(f"  {finding}" for finding in sorted(findings, key=lambda f: order[f.severity]))
+    return "\n".join(f"  {finding}" for finding in by_gravity(findings))
 
 
-def _report_bad(checkup: Checkup, reasons: pd.Series, max_bad_share: float, where: str = "") -> None:
+def by_gravity(findings: Iterable[Finding]) -> list[Finding]:
+    """The gravest first."""
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def report_bad(checkup: Checkup, reasons: pd.Series, max_bad_share: float) -> None:
     """reasons: reason → rows, the most frequent first."""
     if not checkup.rows_read:
         checkup.add("error", "empty", 0, "no rows", "at least one event", "Export the events again.")
@@ -127,6 +169,8 @@ def _report_bad(checkup: Checkup, reasons: pd.Series, max_bad_share: float, wher
         checkup.add("warning", "quarantined", int(rows), f"{rows:,} rows: {text}", "none", todo)
     bad = int(reasons.sum())
     if bad > max_bad_share * checkup.rows_read:
+        known = ROW_NUMBER in checkup.quarantine and len(checkup.quarantine)
+        where = f"; first in row {checkup.quarantine[ROW_NUMBER].iloc[0]}" if known else ""
         checkup.add(
             "error", "too_many_bad_rows", bad,
             f"{bad:,} bad rows of {checkup.rows_read:,} (most: {reasons.index[0]}{where})",
@@ -134,34 +178,51 @@ def _report_bad(checkup: Checkup, reasons: pd.Series, max_bad_share: float, wher
         )  # fmt: skip
 
 
-def _report_zones(checkup: Checkup, rows: TypedRows) -> None:
-    if rows.zoned and rows.naive:
+def _report_zones(checkup: Checkup, zoned: int, naive: int) -> None:
+    if zoned and naive:
         checkup.add(
-            "warning", "mixed_time_zones", rows.naive,
-            f"{rows.naive:,} times without a zone among {rows.zoned:,} with one", "one kind",
-            "They were taken as UTC; add the zone to the export.",
+            "warning", "mixed_time_zones", naive,
+            f"{naive:,} times without a zone among {zoned:,} with one", "one kind",
+            "They were taken as UTC; add the zone to the export, or name it as the mapping's timezone.",
         )  # fmt: skip
 
 
-def _report_names(checkup: Checkup, good: pd.DataFrame) -> None:
-    for column, known in (("event", EVENT_NAMES), ("channel", CHANNEL_NAMES)):
-        own = set(good[column].dropna().unique()).difference(known) if column in good else set()
+def _report_clock(checkup: Checkup, gaps: int, folds: int) -> None:
+    if gaps:
+        checkup.add(
+            "warning", "times_that_never_were", gaps,
+            f"{gaps:,} local times that the mapping's time zone skipped when its clocks went forward",
+            "times that its clocks showed", "They were taken as the moment of the change; export times in UTC.",
+        )  # fmt: skip
+    if folds:
+        checkup.add(
+            "warning", "times_that_came_twice", folds,
+            f"{folds:,} local times that the mapping's time zone had twice when its clocks went back",
+            "times that came once", "They were taken as the first of the two; export times in UTC.",
+        )  # fmt: skip
+
+
+def report_names(checkup: Checkup, rows: Rows) -> None:
+    """Note own names beyond what a store can code."""
+    for column in ("event", "channel"):
+        own = rows.names[column]
         if len(own) > MOST_OWN_NAMES:
             found, expected = f"{len(own):,} {column}s of your own", f"at most {MOST_OWN_NAMES}"
-            checkup.add("error", f"too_many_{column}s", len(good), found, expected, "Group them before the export.")
+            checkup.add("error", f"too_many_{column}s", len(rows), found, expected, "Group them before the export.")
 
 
-def _report_currencies(checkup: Checkup, good: pd.DataFrame) -> None:
-    currencies = sorted(good["currency"].dropna().unique()) if "currency" in good else []
+def report_currencies(checkup: Checkup, rows: Rows) -> None:
+    """Note a mix of currencies."""
+    currencies = sorted(rows.currencies)
     if len(currencies) > 1:
         checkup.add(
-            "error", "currency_mix", len(good), f"{len(currencies)} currencies ({', '.join(currencies[:5])})", "one",
+            "error", "currency_mix", len(rows), f"{len(currencies)} currencies ({', '.join(currencies[:5])})", "one",
             "Convert the amounts to one currency, or load one at a time.",
         )  # fmt: skip
 
 
-def _report_ids(checkup: Checkup, good: pd.DataFrame) -> None:
-    ids = pd.Series(good["customer_id"].unique(), dtype="string")
+def _report_ids(checkup: Checkup, rows: Rows) -> None:
+    ids = pd.Series(rows.ids, dtype="string")
     alike = ids[ids.str.strip().str.lower().duplicated(keep=False)]
     if len(alike):
         checkup.add(
@@ -171,8 +232,8 @@ def _report_ids(checkup: Checkup, good: pd.DataFrame) -> None:
         )  # fmt: skip
 
 
-def _report_repeats(checkup: Checkup, good: pd.DataFrame) -> None:
-    repeated = 0 if "message_id" in good else int(good.duplicated().sum())
+def _report_repeats(checkup: Checkup, rows: Rows) -> None:
+    repeated = 0 if "message_id" in rows.given else int((rows.occurrence > 0).sum())
     if repeated:
         checkup.add(
             "warning", "duplicates", repeated, f"{repeated:,} rows that repeat another to the letter",
@@ -180,50 +241,75 @@ def _report_repeats(checkup: Checkup, good: pd.DataFrame) -> None:
         )  # fmt: skip
 
 
-def _report_refunds(checkup: Checkup, good: pd.DataFrame) -> None:
-    loose = (good["event"] == "order_refunded").to_numpy(bool)
-    if "order_id" in good and loose.any():
-        code, order_ids = pd.factorize(good["order_id"])  # -1, the last entry, for null
-        is_ordered = np.zeros(len(order_ids) + 1, np.bool_)
-        is_ordered[code[~loose]] = True
-        is_ordered[-1] = False
-        loose &= ~is_ordered[code]
-    if rows := int(loose.sum()):
+def _report_messages(checkup: Checkup, rows: Rows) -> None:
+    repeated, shared = _repeated(rows.content[rows.is_message], rows.customer[rows.is_message])
+    if repeated:
         checkup.add(
-            "advice", "refunds_without_orders", rows,
-            f"{rows:,} refunds whose order_id is missing or of no order in this file", "the order they refund",
+            "warning", "repeated_message_ids", repeated,
+            f"{repeated:,} rows with a message_id that the same customer already had", "one row a message",
+            "Each message counts once, by its first row. If these are different events, give each its own id.",
+        )  # fmt: skip
+    if shared:
+        checkup.add(
+            "warning", "message_id_collision", shared, f"{shared:,} message_ids used by more than one customer",
+            "one customer a message_id", "They were kept apart; a message_id that tells events apart is safer.",
+        )  # fmt: skip
+
+
+def _repeated(keys: npt.NDArray[np.uint64], customer: npt.NDArray[np.int32]) -> tuple[int, int]:
+    """How many rows repeat a key of the same customer; and how many times a key has one more customer."""
+    pairs = np.sort(mixed([keys, customer]))
+    repeated = int((pairs[1:] == pairs[:-1]).sum())
+    return repeated, len(pairs) - repeated - pd.Series(keys).nunique()
+
+
+def _report_refunds(checkup: Checkup, rows: Rows) -> None:
+    refunds = rows.is_event("order_refunded")
+    count = int(refunds.sum())
+    if "order_key" in rows.columns and count:
+        keys, event = rows.columns["order_key"], rows.columns["event"]
+        ordered = (keys != 0) & (np.isin(event, REFUNDABLE) | (event.astype(np.int64) >= FIRST_CUSTOM))
+        refunded, others = (pd.Series(mixed([keys[r], rows.customer[r]])) for r in (refunds & (keys != 0), ordered))
+        found = others[others.isin(refunded)]  # pandas hashes the few; np.isin would sort everything
+        count -= int(refunded.isin(found).sum())
+    if count:
+        checkup.add(
+            "advice", "refunds_without_orders", count,
+            f"{count:,} refunds whose order_id is missing or of no order of the same customer in this file",
+            "the order they refund",
             "Unless that order is in the store, they lower spend on their own day and undo no order.",
         )  # fmt: skip
 
 
-def _report_order_ids(checkup: Checkup, good: pd.DataFrame) -> None:
-    orders = good[good["event"] == "order_completed"]
-    if "order_id" not in good or not orders["order_id"].notna().any():
+def _report_order_ids(checkup: Checkup, rows: Rows) -> None:
+    if "order_key" not in rows.columns:
         return
-    known = orders.loc[orders["order_id"].notna(), ["customer_id", "order_id"]]
-    if split := int(known.duplicated().sum()):
+    known = rows.is_event("order_completed") & (rows.columns["order_key"] != 0)
+    split, shared = _repeated(rows.columns["order_key"][known].astype(np.uint64, copy=False), rows.customer[known])
+    if split:
         checkup.add(
             "warning", "order_in_several_rows", split,
             f"{split:,} order_completed rows with an order_id that the same customer already had", "one row an order",
-            "Each counts as an order. If these are an order's lines, sum them into one row before loading.",
+            "Each counts as an order. If these are an order's lines, say so in a --mapping: rows = \"lines\".",
         )  # fmt: skip
-    if shared := int(known.drop_duplicates()["order_id"].duplicated().sum()):
+    if shared:
         checkup.add(
             "warning", "order_id_collision", shared, f"{shared:,} order_ids used by more than one customer",
             "one customer an order_id", "They were kept apart; a refund undoes the order of its own customer only.",
         )  # fmt: skip
 
 
-def _report_orders(checkup: Checkup, good: pd.DataFrame) -> None:
-    if not (good["event"] == "order_completed").any():
+def report_orders(checkup: Checkup, rows: Rows) -> None:
+    """Note a log without orders."""
+    if not rows.is_event("order_completed").any():
         todo = "Name the goal event in the policy, or map the event column."
         checkup.add("warning", "no_orders", 0, "no order_completed", "orders, or another goal event", todo)
 
 
-def _report_values(checkup: Checkup, good: pd.DataFrame) -> None:
-    for event, highest in HIGHEST_VALUE.items() if "value" in good else ():
-        values = good["value"][good["event"] == event]
-        wrong = int(((values < 0) | (values > highest)).sum())
+def _report_values(checkup: Checkup, rows: Rows) -> None:
+    for event, highest in HIGHEST_VALUE.items() if "value" in rows.columns else ():
+        values = np.asarray(rows.columns["value"], np.int64)[rows.is_event(event)]
+        wrong = int(((values != NULL_INT32) & ((values < 0) | (values > 100 * highest))).sum())
         if wrong:
             checkup.add(
                 "warning", "values_out_of_range", wrong, f"{wrong:,} {event} with a value outside 0 to {highest}",
@@ -231,12 +317,18 @@ def _report_values(checkup: Checkup, good: pd.DataFrame) -> None:
             )  # fmt: skip
 
 
-def _report_days(checkup: Checkup, good: pd.DataFrame) -> None:
-    days = np.unique(good["ts"].to_numpy() // DAY_US)
-    if (span := int(days[-1] - days[0]) + 1) < FEW_DAYS:
-        todo = f"A prediction of {HORIZONS[0]} days needs three times as many: load more history."
-        checkup.add("advice", "short_history", 0, f"{span} days of history", f"at least {FEW_DAYS}", todo)
+def report_days(checkup: Checkup, rows: Rows) -> None:
+    """Note a short history, and long silences of the whole shop."""
+    day = np.asarray(rows.columns["ts"], np.int64) // DAY_US
+    days = np.flatnonzero(np.bincount(day - day.min())) + day.min()
+    _report_history(checkup, int(days[-1] - days[0]) + 1)
     _report_holes(checkup, days)
+
+
+def _report_history(checkup: Checkup, days: int) -> None:
+    if days < FEW_DAYS:
+        todo = f"A prediction of {HORIZONS[0]} days needs three times as many: load more history."
+        checkup.add("advice", "short_history", 0, f"{days} days of history", f"at least {FEW_DAYS}", todo)
 
 
 def _report_holes(checkup: Checkup, days: npt.NDArray[np.int64]) -> None:

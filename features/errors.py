@@ -3,6 +3,7 @@
 RitornoError            every error a user can mend; its message says found, expected, what to do
 ├── EventsError         the events cannot be read or are not fit to be loaded
 ├── StoreError          the event store is missing, damaged or of another format
+├── PolicyError         a policy's file cannot be read, or says what no policy can
 └── UnknownName         a feature, event, policy field or model that does not exist
 """
 
@@ -17,6 +18,10 @@ class EventsError(RitornoError):
 
 class StoreError(RitornoError):
     """The event store is missing, damaged, locked or of a format this version does not read."""
+
+
+class PolicyError(RitornoError):
+    """A policy's file cannot be read, lacks a field, has one too many, or a value that cannot be."""
 
 
 class UnknownName(RitornoError):  # noqa: N818  # it reads as what was found

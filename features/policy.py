@@ -54,14 +54,18 @@ def derive_policy(shop: ShopGaps, log_age_days: int, horizon_days: int | None = 
     z = _standardised_last_gaps(shop, mean, within, between)
     longest = np.sort(shop.largest[repeated])
     at_risk_max, lapsed_max = np.quantile(longest, [0.95, 0.99])
-    longish = float(np.exp(mean + 0.84 * np.sqrt(within + between)))  # four of five gaps are shorter
     fields: dict[str, object] = {
-        "horizon_days": horizon_days or natural_horizon(longish, log_age_days),
+        "horizon_days": horizon_days or natural_horizon(longish_gap_days(mean, within, between), log_age_days),
         "log_gap_mean": mean, "log_gap_within": within, "log_gap_between": between,
         "at_risk_z": float(np.quantile(z, 0.80)), "lapsed_z": float(np.quantile(z, 0.95)),
         "at_risk_max_days": float(at_risk_max), "lapsed_max_days": float(max(lapsed_max, at_risk_max)),
     }  # fmt: skip
     return _overridden(fields, overrides)
+
+
+def longish_gap_days(log_gap_mean: float, log_gap_within: float, log_gap_between: float) -> float:
+    """Four of five gaps of a shop are shorter, if their logs are normal."""
+    return float(np.exp(log_gap_mean + 0.84 * np.sqrt(log_gap_within + log_gap_between)))
 
 
 def natural_horizon(gap_days: float, log_age_days: int) -> int:

@@ -1,15 +1,17 @@
-"""Files in, one raw frame out: CSV, Parquet and Arrow; a file, a glob or a folder of them.
+"""Files in, raw frames out: CSV, Parquet and Arrow; a file, a glob or a folder of them.
 
-The frame has the contract's column names and nothing is judged yet: that is the doctor's work.
+The frames have the contract's column names and nothing is judged yet: that is the doctor's work.
 """
 
 from __future__ import annotations
 
+import bisect
 import csv
 import glob
 import gzip
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,32 +23,100 @@ import pyarrow.parquet
 from features.errors import EventsError
 from features.events import COLUMNS, REQUIRED
 
+if TYPE_CHECKING:
+    from features.mapping import ColumnMapping
+
 SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".parquet", ".arrow", ".feather")
+ROWS_AT_A_TIME = 500_000
+BYTES_A_ROW = 64  # of a CSV, to choose its blocks by
 DELIMITERS = ",;\t|"
 ROW_NUMBER = "row"
 """Extra column: the row's number in its file, from 1, headers not counted."""
+FILE = "file"
+"""Extra column, where there are several files: whose row it is."""
 RAGGED = "ragged"
 """Extra column: what is wrong with a line that does not have as many fields as the header; null where all is well."""
+CLOCK = "ts_clock"
+"""Extra column: `gap` or `fold` for a local time that its zone's clock skipped or showed twice; null for all others."""
+EXTRA = (FILE, ROW_NUMBER, RAGGED, CLOCK)
 
 
-def read_events(source: str | Path, mapping: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """The rows of a file, glob or folder, with the contract's columns that it has. Raises EventsError.
+class Batch(NamedTuple):
+    """Some rows of a file, and which file of the source it is, from 0."""
 
-    mapping: contract name → the file's name, for columns that are called otherwise.
+    frame: pd.DataFrame
+    file: int
+
+
+def read_batches(
+    source: str | Path, mapping: ColumnMapping | None = None, rows: int = ROWS_AT_A_TIME
+) -> Iterator[Batch]:
+    """The rows of a file, glob or folder, with the contract's columns that they have, some at a time; files by name.
+
+    Raises EventsError.
     """
-    frames = [renamed(_read_file(path), path, mapping or {}) for path in _files(str(source))]
+    paths = _files(str(source))
+    for number, path in enumerate(paths):
+        for frame in _frames(path, rows):
+            ours = contract_rows(frame, path, mapping)
+            yield Batch(ours.assign(**{FILE: str(path)}) if len(paths) > 1 else ours, number)
+
+
+def read_events(source: str | Path, mapping: ColumnMapping | None = None) -> pd.DataFrame:
+    """All rows of `read_batches` in one frame."""
+    return _joined([batch.frame for batch in read_batches(source, mapping)])
+
+
+def read_whole(source: str | Path, progress: Callable[[int], object] | None = None) -> pd.DataFrame:
+    """All rows in one frame, with the file's own columns. Raises EventsError."""
+    paths, frames = _files(str(source)), []
+    for path in paths:
+        for frame in _frames(path, ROWS_AT_A_TIME):
+            _check_names(frame, path)
+            frames.append(frame.assign(**{FILE: str(path)}) if len(paths) > 1 else frame)
+            if progress:
+                progress(len(frame))
+    return _joined(frames)
+
+
+def contract_rows(frame: pd.DataFrame, path: str | Path, mapping: ColumnMapping | None = None) -> pd.DataFrame:
+    """A file's rows with those of the contract's columns that it has. Raises EventsError where one is missing."""
+    _check_names(frame, path)
+    if mapping:
+        frame = mapping.apply(frame, path)
+    missing = [name for name in REQUIRED if name not in frame]
+    if missing:
+        raise EventsError(
+            f"events: found the columns {', '.join(map(str, frame.columns.drop(ROW_NUMBER)))} in {path}, expected also "
+            f"{', '.join(missing)}. Name them, for example: --map {missing[0]}=THE_COLUMN"
+        )
+    if not {"event", "amount"} & set(frame.columns):
+        raise EventsError(
+            f"events: found neither 'event' nor 'amount' in {path}, expected at least one: a log of events has the "
+            f"first, a list of orders the second. Name it, for example: --map amount=THE_COLUMN"
+        )
+    return frame[[name for name in (*COLUMNS, *EXTRA) if name in frame]]
+
+
+def count_rows(source: str | Path) -> int | None:
+    """How many rows a source has, where its files say so (Parquet); else None."""
+    paths = _files(str(source))
+    if any(_suffix(path) != ".parquet" for path in paths):
+        return None
+    try:
+        return sum(int(pyarrow.parquet.read_metadata(path).num_rows) for path in paths)
+    except (pa.ArrowException, OSError):
+        return None  # reading it will say what is wrong
+
+
+def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
     return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
 
-def parse_mapping(options: Sequence[str]) -> dict[str, str]:
-    """`["ts=InvoiceDate"]` as a mapping. Raises EventsError for anything else."""
-    mapping = {}
-    for option in options:
-        ours, separator, theirs = option.partition("=")
-        if not separator or ours not in COLUMNS or not theirs:
-            raise EventsError(f"--map: found '{option}', expected NAME=COLUMN with NAME one of {', '.join(COLUMNS)}.")
-        mapping[ours] = theirs
-    return mapping
+def _check_names(frame: pd.DataFrame, path: str | Path) -> None:
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise EventsError(f"events: found two columns '{twice[0]}' in {path}, expected one. Rename or remove one.")
 
 
 def _files(source: str) -> list[Path]:
@@ -71,7 +141,8 @@ def _suffix(path: Path) -> str | None:
     return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
 
 
-def _read_file(path: Path) -> pd.DataFrame:
+def _frames(path: Path, rows: int) -> Iterator[pd.DataFrame]:
+    """A file's rows as they are, at least one (perhaps empty) frame, each with its rows' numbers."""
     suffix = _suffix(path)
     if suffix is None:
         raise EventsError(
@@ -80,27 +151,48 @@ def _read_file(path: Path) -> pd.DataFrame:
     if path.stat().st_size == 0:
         raise EventsError(f"events: {path} is empty, expected a header and rows. Export the events again.")
     try:
-        if suffix == ".parquet":
-            return to_frame(pyarrow.parquet.read_table(path))
-        if suffix in (".arrow", ".feather"):
-            return to_frame(pyarrow.feather.read_table(path))
-        return _read_csv(path)
+        if suffix in (".parquet", ".arrow", ".feather"):
+            yield from _columnar(path, suffix, rows)
+        else:
+            yield from _read_csv(path, rows)
     except (pa.ArrowException, OSError, UnicodeDecodeError, EOFError) as error:
         raise EventsError(
             f"events: {path} cannot be read ({str(error)[:200]}), expected {suffix[1:]} in UTF-8. Export it again."
         ) from error
 
 
+def _columnar(path: Path, suffix: str, rows: int) -> Iterator[pd.DataFrame]:
+    read = 0
+    for table in _parquet(path, rows) if suffix == ".parquet" else _arrow(path, rows):
+        frame = to_frame(table)
+        frame[ROW_NUMBER] += read
+        read += len(frame)
+        yield frame
+
+
 def to_frame(table: pa.Table) -> pd.DataFrame:
     """Arrow's columns as they lie there, and ROW_NUMBER."""
-    # As Int64, since a null would turn long ids into floats; the columns as they lie in the file, not pandas' index.
+    # As Int64, since a null would turn long ids into floats; and not with what pandas once took for its index.
     whole = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
     frame: pd.DataFrame = table.to_pandas(types_mapper=whole.get, ignore_metadata=True)
     frame[ROW_NUMBER] = np.arange(1, len(frame) + 1)
     return frame
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _parquet(path: Path, rows: int) -> Iterator[pa.Table]:
+    with pyarrow.parquet.ParquetFile(path) as file:
+        yield file.schema_arrow.empty_table()
+        for batch in file.iter_batches(rows):
+            yield pa.Table.from_batches([batch])
+
+
+def _arrow(path: Path, rows: int) -> Iterator[pa.Table]:
+    table = pyarrow.feather.read_table(path, memory_map=True)
+    for start in range(0, max(len(table), 1), rows):
+        yield table.slice(start, rows)
+
+
+def _read_csv(path: Path, rows: int) -> Iterator[pd.DataFrame]:
     """All columns as text, empty fields null; lines with too few or too many fields kept aside under RAGGED."""
     delimiter, names = _header(path)
     ragged: dict[int, str] = {}
@@ -109,21 +201,45 @@ def _read_csv(path: Path) -> pd.DataFrame:
         ragged[row.number - 1] = f"found {row.actual_columns} fields, expected {row.expected_columns}"
         return "skip"
 
-    table = pyarrow.csv.read_csv(
+    reader = pyarrow.csv.open_csv(
         path,
-        read_options=pyarrow.csv.ReadOptions(use_threads=False),  # so that skipped rows know their number
+        # Without threads, so that skipped rows know their number.
+        read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=rows * BYTES_A_ROW),
         parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=keep, newlines_in_values=True),
         convert_options=pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
         ),
     )
-    frame: pd.DataFrame = table.to_pandas()
-    bad = np.array(list(ragged), np.int64)
-    frame[ROW_NUMBER] = np.delete(np.arange(1, len(frame) + len(bad) + 1), bad - 1)
-    if ragged:
-        extra = pd.DataFrame({ROW_NUMBER: bad, RAGGED: pd.Series(list(ragged.values()), dtype="object")})
-        frame = pd.concat([frame.assign(**{RAGGED: None}), extra], ignore_index=True)
-    return frame
+    read = 0
+    with reader:
+        yield _numbered(reader.schema.empty_table().to_pandas(), [], {}, 0)
+        for batch in reader:
+            bad = _among(sorted(ragged), read, batch.num_rows)
+            yield _numbered(batch.to_pandas(), bad, ragged, read)
+            read += batch.num_rows + len(bad)
+    rest = [number for number in sorted(ragged) if number > read]
+    yield _numbered(reader.schema.empty_table().to_pandas(), rest, ragged, read)
+
+
+def _among(ragged: Sequence[int], read: int, whole: int) -> list[int]:
+    """Which ragged lines lie among the next `whole` good ones: the reader skips them ahead of the block it gives."""
+    last, among = read + whole, []
+    for number in ragged[bisect.bisect_right(ragged, read) :]:
+        if number > last:
+            break
+        among.append(number)
+        last += 1
+    return among
+
+
+def _numbered(frame: pd.DataFrame, bad: list[int], ragged: Mapping[int, str], read: int) -> pd.DataFrame:
+    """A block of lines with their numbers; the ragged ones among them come last, with what is wrong."""
+    numbers = np.array(bad, np.int64)
+    frame[ROW_NUMBER] = np.delete(np.arange(read + 1, read + len(frame) + len(bad) + 1), numbers - read - 1)
+    if not bad:
+        return frame
+    extra = pd.DataFrame({ROW_NUMBER: numbers, RAGGED: pd.Series([ragged[row] for row in bad], dtype="object")})
+    return pd.concat([frame.assign(**{RAGGED: None}), extra], ignore_index=True)
 
 
 def _header(path: Path) -> tuple[str, list[str]]:
@@ -133,30 +249,3 @@ def _header(path: Path) -> tuple[str, list[str]]:
         line = file.readline().rstrip("\r\n")
     delimiter = max(DELIMITERS, key=line.count)
     return delimiter, next(csv.reader([line], delimiter=delimiter), [])
-
-
-def renamed(frame: pd.DataFrame, path: Path | str, mapping: Mapping[str, str]) -> pd.DataFrame:
-    """The contract's columns of a file's frame, by the contract's names. Raises EventsError where they are missing."""
-    twice = frame.columns[frame.columns.duplicated()]
-    if len(twice):
-        raise EventsError(f"events: found two columns '{twice[0]}' in {path}, expected one. Rename or remove one.")
-    for ours, theirs in mapping.items():
-        if theirs not in frame:
-            raise EventsError(
-                f"events: found no column '{theirs}' in {path}, which --map names for {ours}; "
-                f"its columns are {', '.join(map(str, frame.columns.drop(ROW_NUMBER)))}. Correct --map."
-            )
-    taken = {ours: frame[theirs] for ours, theirs in mapping.items()}
-    frame = frame.drop(columns=list(mapping.values())).assign(**taken)
-    missing = [name for name in REQUIRED if name not in frame]
-    if missing:
-        raise EventsError(
-            f"events: found the columns {', '.join(map(str, frame.columns.drop(ROW_NUMBER)))} in {path}, expected also "
-            f"{', '.join(missing)}. Name them, for example: --map {missing[0]}=THE_COLUMN"
-        )
-    if not {"event", "amount"} & set(frame.columns):
-        raise EventsError(
-            f"events: found neither 'event' nor 'amount' in {path}, expected at least one: a log of events has the "
-            f"first, a list of orders the second. Name it, for example: --map amount=THE_COLUMN"
-        )
-    return frame[[name for name in (*COLUMNS, ROW_NUMBER, RAGGED) if name in frame]]

@@ -25,10 +25,12 @@ from numba import set_num_threads
 from features.batches import (
     GAPS,
     GAPS_SCHEMA,
+    PULSE_SCHEMA,
     TABLE_ROWS,
     check_features,
     gap_rows,
     logs,
+    pulse_rows,
     table_rows,
     table_schema,
 )  # fmt: skip
@@ -37,6 +39,7 @@ from features.events import DAY_US, day_of
 from features.lifecycle import Policy
 from features.log import EventLog
 from features.policy import ShopGaps, derive_policy
+from features.pulse import Pulse
 from features.table import AsOf, instant
 
 if TYPE_CHECKING:
@@ -89,8 +92,15 @@ class SparkLog:
 
     def until(self, instant_us: int) -> SparkLog:
         """The log as it was at an instant: events up to and including it."""
+        shop = replace(self.shop, pulse=self.shop.shop_pulse.until(instant_us))
         known = self.rows.filter(f"ts <= {instant_us}")
-        return replace(self, rows=known, last_ts=known.selectExpr("max(ts)").collect()[0][0] or 0)
+        return SparkLog(known, shop, known.selectExpr("max(ts)").collect()[0][0] or 0)
+
+    def with_pulse(self) -> SparkLog:
+        """With the events a day of the whole shop, once counted; `gather` does it."""
+        days = self.map(pulse_rows, PULSE_SCHEMA).groupBy("day", "event").sum("count").orderBy("day", "event").toArrow()
+        day, event, count = (days.column(place).to_numpy() for place in range(3))
+        return replace(self, shop=replace(self.shop, pulse=Pulse(day, event, count)))
 
     def map(self, function: OfLog, schema: pa.Schema, rows_per_customer: int = 1) -> DataFrame:
         """What `function` makes of small logs of whole customers: record batches of this schema.

@@ -14,13 +14,15 @@ import pandas as pd
 import pyarrow as pa
 
 from features.batches import PLACE, judged, log_columns, typed_schema
-from features.doctor import MAX_BAD_SHARE, Checkup, examine_digest
+from features.columns import LARGEST_WHOLE_FLOAT
+from features.digest import examine_digest
+from features.doctor import MAX_BAD_SHARE, Checkup
 from features.errors import EventsError
 from features.events import CHANNEL_NAMES, DAY_US, EVENT_NAMES
 from features.log import EventLog, build_log
-from features.readers import ROW_NUMBER, renamed
+from features.mapping import ColumnMapping
+from features.readers import ROW_NUMBER, contract_rows
 from features.spark import SparkLog, ddl
-from features.typed import LARGEST_WHOLE_FLOAT
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 TEXTS = ("customer_id", "ts", "event", "order_id", "channel", "campaign_id", "category", "message_id", "currency")
 """Columns of the contract that are text, or numbers that stand for it."""
 PARTITION_ROWS = 500_000  # what a task sorts in some 50 MB
-WORDS = ("event", "channel", "category", "currency")
+WORDS = ("event", "channel", "category", "campaign_id", "currency")
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,18 @@ class Examined:
         return self.rows.filter("reason IS NOT NULL").select(*place, "raw.*", "reason")
 
 
-def read(spark: SparkSession, source: str, mapping: Mapping[str, str] | None = None) -> DataFrame:
+def read(spark: SparkSession, source: str, mapping: ColumnMapping | None = None) -> DataFrame:
     """The rows of Parquet files: the contract's columns that they have, and where each row stood. Raises EventsError.
 
-    source: a file, a folder or a glob, wherever Spark can read. mapping: contract name → the files' name.
+    source: a file, a folder or a glob, wherever Spark can read. mapping: columns under other names; Spark itself says
+    the rest (products, constants, words, zones, lines) better, before.
     """
+    mapping = mapping or ColumnMapping()
+    if mapping.constants or mapping.events or mapping.timezone or mapping.lines:
+        raise EventsError(
+            f"--engine spark: found more than columns in {mapping.name}, expected only the names of columns. "
+            "Write the rest into the Parquet files with Spark, or load without it."
+        )
     from pyspark.errors import PySparkException
 
     try:
@@ -69,9 +78,16 @@ def read(spark: SparkSession, source: str, mapping: Mapping[str, str] | None = N
         why = str(error).split("\n")[0][:200]
         todo = "Check the path; write times in microseconds." if "NANOS" in why else "Check the path."
         raise EventsError(f"events: {source} cannot be read ({why}), expected Parquet. {todo}") from error
-    names = _contract(found.columns, source, mapping or {})
-    columns = [f"`{theirs}` AS {ours}" for ours, theirs in names.items()]
+    ours = _contract(found.columns, source, mapping)
+    columns = [f"{_column(mapping.columns.get(name, name), found.columns)} AS {name}" for name in ours]
     return found.selectExpr(*columns, "_metadata.file_path AS file", "_metadata.row_index + 1 AS row")
+
+
+def _column(theirs: str, columns: Sequence[str]) -> str:
+    """A column, or a product of some, in Spark's words."""
+    if theirs in columns:
+        return f"`{theirs}`"
+    return " * ".join(f"`{part}`" if part in columns else part for part in map(str.strip, theirs.split("*")))
 
 
 def examine(raw: DataFrame, now_us: int, max_bad_share: float = MAX_BAD_SHARE) -> Examined:
@@ -80,7 +96,7 @@ def examine(raw: DataFrame, now_us: int, max_bad_share: float = MAX_BAD_SHARE) -
     now_us: the present, in microseconds since 1970; later rows are bad. Raises EventsError where columns are missing.
     """
     place = PLACE.names if set(PLACE.names) <= set(raw.columns) else []
-    rows = _typed(raw.select(*_contract(raw.columns, "the frame", {}), *place), now_us).persist()
+    rows = _typed(raw.select(*_contract(raw.columns, "the frame"), *place), now_us).persist()
     words = _words(rows)
     names = {kind: [word.name for word in words[kind]] for kind in ("event", "channel", "currency")}
     days = [int(word.name) for word in words["day"]]
@@ -101,14 +117,14 @@ def gather(examined: Examined, partitions: int | None = None) -> SparkLog:
     spread = kept.repartition(partitions or _partitions(examined), "customer_id")
     rows = spread.sortWithinPartitions("customer_id", "ts").persist()
     first_ts, last_ts = rows.selectExpr("min(ts)", "max(ts)").collect()[0]
-    return SparkLog(rows, replace(_nobody(examined.words), opened_ts=first_ts or 0), last_ts or 0)
+    return SparkLog(rows, replace(_nobody(examined.words), opened_ts=first_ts or 0), last_ts or 0).with_pulse()
 
 
-def _contract(columns: Sequence[str], source: str, mapping: Mapping[str, str]) -> dict[str, str]:
-    """The contract's columns among these: contract name → their name. Raises EventsError where some are missing."""
+def _contract(columns: Sequence[str], source: str, mapping: ColumnMapping | None = None) -> list[str]:
+    """The contract's columns that these give. Raises EventsError where one is missing."""
     header = [name for name in columns if name not in PLACE.names]
-    ours = renamed(pd.DataFrame(columns=[*header, ROW_NUMBER]), source, mapping).columns.drop(ROW_NUMBER)
-    return {name: mapping.get(name, name) for name in ours}
+    rows = contract_rows(pd.DataFrame(columns=[*header, ROW_NUMBER]), source, mapping)
+    return [name for name in rows.columns if name != ROW_NUMBER]
 
 
 def _partitions(examined: Examined) -> int:
@@ -161,7 +177,7 @@ def _words(typed: DataFrame) -> dict[str, list[Word]]:
 
 
 def _each_message_once(rows: DataFrame) -> DataFrame:
-    """Of rows with the same message_id the first as the files have them, whoever's they are; all rows without one.
+    """Of a customer's rows with the same message_id the first as the files have them; all rows without one.
 
     Where it is not known how the rows stood, the first in the order of their columns.
     """
@@ -171,12 +187,12 @@ def _each_message_once(rows: DataFrame) -> DataFrame:
 
     columns = PLACE.names if set(PLACE.names) <= set(rows.columns) else log_columns(rows.columns)
     place = f"struct({', '.join(columns)})"
-    messages = rows.filter("message_id IS NOT NULL").selectExpr("message_id", f"{place} AS place")
-    places = messages.groupBy("message_id").agg(expr("min(place) AS first"), expr("count(*) AS times"))
-    repeated = places.filter("times > 1").select("message_id", "first")
+    messages = rows.filter("message_id IS NOT NULL").selectExpr("customer_id", "message_id", f"{place} AS place")
+    places = messages.groupBy("customer_id", "message_id").agg(expr("min(place) AS first"), expr("count(*) AS times"))
+    repeated = places.filter("times > 1").select("customer_id", "message_id", "first")
     if repeated.isEmpty():
         return rows
-    joined = rows.join(repeated, "message_id", "left").filter(f"first IS NULL OR first = {place}")
+    joined = rows.join(repeated, ["customer_id", "message_id"], "left").filter(f"first IS NULL OR first = {place}")
     return joined.select(*rows.columns)
 
 
@@ -186,7 +202,7 @@ def _nobody(words: Mapping[str, Sequence[Word]]) -> EventLog:
     none = np.empty(0, np.int64)
     return build_log(
         [], none, {"ts": none, "event": none}, next(iter(own["currency"]), ""),
-        [name for name in own["channel"] if name not in CHANNEL_NAMES],
-        [name for name in own["event"] if name not in EVENT_NAMES],
-        own["category"],
+        events=[name for name in own["event"] if name not in EVENT_NAMES],
+        channels=[name for name in own["channel"] if name not in CHANNEL_NAMES],
+        categories=own["category"], campaigns=own["campaign_id"],
     )  # fmt: skip

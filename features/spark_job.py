@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from features.commands import now_us
 from features.doctor import summary
 from features.errors import RitornoError
-from features.readers import parse_mapping
+from features.mapping import read_mapping
 from features.spark import SparkLog
 from features.spark_ingest import Examined, examine, gather, read
 
@@ -32,7 +32,7 @@ def spark_log(options: argparse.Namespace) -> Iterator[SparkLog]:
     with _session() as spark:
         for option, place in (("--out", options.out), ("--quarantine", _quarantine(options))):
             _refuse_existing(spark, option, str(place))
-        raw = read(spark, options.events, parse_mapping(options.map))
+        raw = read(spark, options.events, read_mapping(options.mapping, options.map))
         examined = examine(raw, now_us(), options.max_bad)
         try:
             _report(examined, _quarantine(options))

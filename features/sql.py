@@ -42,7 +42,7 @@ from features.catalogue.declare import Feature
 from features.errors import UnknownName
 from features.events import NULL_INT32, UNKNOWN_CATEGORY
 from features.lifecycle import Policy
-from features.log import EventLog
+from features.log import DTYPES, EventLog
 from features.sql_statement import Statement
 from features.sql_terms import inexact
 from features.sweep import goal_code
@@ -68,10 +68,10 @@ def statement(features: Sequence[Feature], log: EventLog, as_of: int, policy: Po
 
 def export(log: EventLog) -> pa.Table:
     """The log's events in the schema above, sorted by customer and place."""
-    sizes = np.diff(log.offsets)
+    sizes = log.sizes
     ids = pa.array(list(log.ids), pa.large_string())  # large: the ids of all events may take more than 2 GB
-    place = np.arange(log.n_events) - np.repeat(log.offsets[:-1], sizes)
-    column = log.columns
+    place = np.arange(log.n_events) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    column = {name: log.column(name) for name in DTYPES}
     return pa.table({
         "customer_id": ids.take(pa.array(np.repeat(np.arange(log.n_customers), sizes))),
         "place": place,

@@ -11,8 +11,10 @@ from features.algebra import (
     AGGREGATES,
     Additive,
     AnyStream,
+    AsOf,
     Binary,
     Decay,
+    Distinct,
     Endpoint,
     Expr,
     Extreme,
@@ -21,10 +23,23 @@ from features.algebra import (
     walk,
 )  # fmt: skip
 from features.catalogue.declare import Feature
+from features.codegen_terms import SESSION_SILENCE_US
 from features.errors import UnknownName
-from features.events import DAY_US, FIRST_CUSTOM, REFUND
+from features.events import DAY_US
 from features.lifecycle import Policy
-from features.log import REFUNDABLE
+from features.pulse import ENOUGH, YEAR, margin, season_days
+from features.sql_tables import (
+    BEGINNINGS,
+    DAYS,
+    GAPS,
+    KNOWN,
+    MOMENTS,
+    REFUNDS,
+    RETURNED,
+    SEASON,
+    SETTLED,
+    SHOP,
+)
 from features.sql_terms import NULLABLE, Arithmetic, decimal, guarded_exp, inexact, outermost, stream_text, value_text
 from features.sweep import LONGEST_GAP
 
@@ -44,17 +59,24 @@ class Statement:
             node: f"a{i + 1}" for i, node in enumerate(n for n in nodes if isinstance(n, AGGREGATES))
         }
         self.of_days = [atom for atom in self.names if isinstance(atom, Gaps) or _counts_days(atom)]
-        self.of_events = [atom for atom in self.names if atom not in self.of_days]
+        self.of_sessions = [atom for atom in self.names if _counts_sessions(atom)]
+        self.of_events = [atom for atom in self.names if atom not in (*self.of_days, *self.of_sessions)]
         self.ends = [atom for atom in self.of_events if isinstance(atom, Endpoint) and atom.column not in ("day", "ts")]
         self.day_streams = list(dict.fromkeys(_stream(atom) for atom in self.of_days))
+        self.session_streams = list(dict.fromkeys(_stream(atom) for atom in self.of_sessions))
+        self.is_seasonal = AsOf("season_index") in nodes
 
     def text(self) -> str:
         """The whole statement, without a semicolon."""
-        tables = [self._policy(), SHOP, self._known(), REFUNDS, RETURNED, self._settled()]
+        tables = [self._policy(), SHOP, self._known()]
+        tables += [self._season()] if self.is_seasonal else []
+        tables += [REFUNDS, RETURNED, self._settled()]
         tables += [self._ends()] if self.ends else []
         tables += [self._counted()]
         for number, stream in enumerate(self.day_streams, start=1):
             tables += self._rhythm(number, stream)
+        for number, stream in enumerate(self.session_streams, start=1):
+            tables += self._sessions(number, stream)
         tables.append(self._facts())
         expressions = {feature.name: feature.expression for feature in self.features}
         arithmetic = Arithmetic(expressions, self.names, self._as_of_parts())
@@ -90,6 +112,16 @@ class Statement:
     def _known(self) -> str:
         return KNOWN.format(day=DAY_US, as_of=self.as_of)
 
+    def _season(self) -> str:
+        """The shop's season as in `features.pulse`: orders of whole years up to `until`, and those of their season."""
+        days = season_days(self.policy.horizon_days)
+        until = self.as_of // DAY_US - margin(days)
+        latest = YEAR - margin(days) - 1  # a season's first day is that many days before the end of its year
+        return SEASON.format(
+            goal=self.goal, until=until, year=YEAR, earliest=latest - days + 1, latest=latest, days=days,
+            least=ENOUGH * YEAR, double=self.double,
+        )  # fmt: skip
+
     def _settled(self) -> str:
         return SETTLED.format(goal=self.goal)
 
@@ -120,6 +152,8 @@ class Statement:
                 return f"MAX(CASE WHEN s.place = ends.at_{self.names[atom]} THEN {value_text(column)} END)"
             case Extreme(which=which, column=column):
                 return _most(which, self._of(atom, column), value_text(column))
+            case Distinct(column=column):
+                return f"COUNT(DISTINCT CASE WHEN {self._of(atom, column)} THEN {value_text(column)} END)"
             case Decay(column=column, half_life_days=half_life):
                 rate = decimal(math.log(2) / (half_life * DAY_US))
                 age = f"CAST(s.t - {self.as_of} AS {self.double}) * {rate}"
@@ -142,6 +176,16 @@ class Statement:
             f"  FROM gaps_{number} g GROUP BY g.customer_id\n)",
         ]
 
+    def _sessions(self, number: int, stream: AnyStream) -> list[str]:
+        """The events of the stream that begin a session, and how many of them each window holds."""
+        atoms = [atom for atom in self.of_sessions if _stream(atom) == stream]
+        columns = [f"{_sum(self._until(atom, 'b.t'), '1')} AS {self.names[atom]}" for atom in atoms]
+        return [
+            BEGINNINGS.format(number=number, stream=stream_text(stream, self.goal), silence=SESSION_SILENCE_US),
+            f"sessions_{number} AS (\n{_select(['b.customer_id', *columns])}\n"
+            f"  FROM beginnings_{number} b GROUP BY b.customer_id\n)",
+        ]
+
     def _of_days(self, atom: Expr) -> str:
         match atom:
             case Additive():
@@ -157,17 +201,28 @@ class Statement:
             name, number = self.names[atom], self.day_streams.index(_stream(atom)) + 1
             known = f"COALESCE(r{number}.{name}, 0)" if _starts_at_zero(atom) else f"r{number}.{name}"
             columns.append(f"CAST({known} AS {self.double}) AS {name}")
+        for atom in self.of_sessions:
+            name, number = self.names[atom], self.session_streams.index(_stream(atom)) + 1
+            columns.append(f"CAST(COALESCE(e{number}.{name}, 0) AS {self.double}) AS {name}")
         columns.append(f"CAST({self.as_of // DAY_US} - shop.first_day AS {self.double}) AS log_age_days")
         source = "counted c CROSS JOIN policy CROSS JOIN shop"
+        if self.is_seasonal:
+            columns.append("season.ratio AS shop_season")
+            source += " CROSS JOIN season"
         for number in range(1, len(self.day_streams) + 1):
             source += f"\n  LEFT JOIN rhythm_{number} r{number} ON r{number}.customer_id = c.customer_id"
+        for number in range(1, len(self.session_streams) + 1):
+            source += f"\n  LEFT JOIN sessions_{number} e{number} ON e{number}.customer_id = c.customer_id"
         return f"facts AS (\n{_select(['c.customer_id', 'policy.*', *columns])}\n  FROM {source}\n)"
 
     def _as_of_parts(self) -> dict[str, str]:
         day = np.datetime64(self.as_of // DAY_US, "D")
         day_of_year = int((day - day.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64)) + 1
         day_text, day_of_year_text = decimal(self.as_of // DAY_US), decimal(day_of_year)
-        return {"day": day_text, "day_of_year": day_of_year_text, "log_age_days": "log_age_days"}
+        return {
+            "day": day_text, "day_of_year": day_of_year_text, "log_age_days": "log_age_days",
+            "season_index": "shop_season",
+        }  # fmt: skip
 
     def _of(self, atom: Expr, column: str | None = None) -> str:
         """The condition under which the event `s` feeds the aggregate: of its stream, not later, the column known."""
@@ -181,64 +236,6 @@ class Statement:
             return "TRUE"
         days = max(atom.edge.days + atom.edge.horizons * self.policy.horizon_days, 0)  # never past as_of
         return f"{instant} <= {self.as_of - days * DAY_US}" if days else "TRUE"
-
-
-SHOP = f"shop AS (\n  SELECT CAST((MIN(t) - MIN(t) % {DAY_US}) / {DAY_US} AS BIGINT) AS first_day FROM events\n)"
-KNOWN = """\
-known AS (
-  SELECT customer_id, place, t, CAST((t - t % {day}) / {day} AS BIGINT) AS day, event, channel, amount, quantity,
-    discount, category, value, order_key
-  FROM events WHERE t <= {as_of}
-)"""
-REFUNDS = f"""\
-refunds AS (
-  SELECT r.customer_id, r.place, MAX(r.amount) AS amount, COALESCE(
-      MAX(CASE WHEN o.event IN ({", ".join(map(str, REFUNDABLE))}) THEN o.place END),
-      MAX(CASE WHEN o.event >= {FIRST_CUSTOM} THEN o.place END)
-    ) AS order_place
-  FROM known r LEFT JOIN known o
-    ON o.customer_id = r.customer_id AND o.order_key = r.order_key AND o.place < r.place
-  WHERE r.event = {REFUND} GROUP BY r.customer_id, r.place
-)"""
-RETURNED = """\
-returned AS (
-  SELECT customer_id, order_place, CAST(SUM(amount) AS BIGINT) AS amount
-  FROM refunds WHERE order_place IS NOT NULL GROUP BY customer_id, order_place
-)"""
-SETTLED = """\
-settled AS (
-  SELECT k.customer_id, k.place, k.t, k.day, k.event, k.channel, k.quantity, k.discount, k.category, k.value,
-    CASE WHEN k.event = {goal} THEN k.amount + COALESCE(b.amount, 0) ELSE k.amount END AS amount,
-    k.event = {goal} AND (b.amount IS NULL OR k.amount + b.amount > 0) AS kept,
-    COALESCE(k.place - r.order_place, 0) AS link
-  FROM known k
-  LEFT JOIN returned b ON b.customer_id = k.customer_id AND b.order_place = k.place
-  LEFT JOIN refunds r ON r.customer_id = k.customer_id AND r.place = k.place
-)"""
-DAYS = """\
-days_{number} AS (
-  SELECT s.customer_id, s.day, MIN(s.t) AS t FROM settled s WHERE {stream} GROUP BY s.customer_id, s.day
-)"""
-GAPS = """\
-gaps_{number} AS (
-  SELECT g.customer_id, g.t, g.gap, g.days_later, {logs} AS log_gap
-  FROM (
-    SELECT customer_id, t, day - LAG(day) OVER (PARTITION BY customer_id ORDER BY day) AS gap,
-      COUNT(*) OVER (PARTITION BY customer_id) - ROW_NUMBER() OVER (PARTITION BY customer_id ORDER BY day) AS days_later
-    FROM days_{number}
-  ) g
-)"""
-MOMENTS = {
-    "count": "COUNT(g.gap)",
-    "total": "CAST(SUM(g.gap) AS BIGINT)",
-    "squares": "CAST(SUM(g.gap * g.gap) AS BIGINT)",
-    "log_total": "CAST(SUM(g.log_gap) AS BIGINT)",
-    "log_squares": "CAST(SUM(g.log_gap * g.log_gap) AS BIGINT)",
-    "last": "MAX(CASE WHEN g.days_later = 0 THEN g.gap END)",
-    "log_last": "MAX(CASE WHEN g.days_later = 0 THEN g.log_gap END)",
-    "largest": "MAX(g.gap)",
-    "smallest": "MIN(g.gap)",
-}
 
 
 def _sum(condition: str, value: str) -> str:
@@ -259,6 +256,10 @@ def _starts_at_zero(atom: Expr) -> bool:
 
 def _counts_days(atom: Expr) -> bool:
     return isinstance(atom, Additive) and atom.kind == "days"
+
+
+def _counts_sessions(atom: Expr) -> bool:
+    return isinstance(atom, Additive) and atom.kind == "sessions"
 
 
 def _stream(atom: Expr) -> AnyStream:

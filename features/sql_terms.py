@@ -19,8 +19,9 @@ HOUR_US = DAY_US // 24
 VALUES = {
     "day": "s.day", "ts": "s.t", "event": "s.event", "channel": "NULLIF(s.channel, 0)", "amount": "s.amount",
     "quantity": "s.quantity", "discount": "s.discount", "category": "s.category", "value": "s.value", "link": "s.link",
+    "time_of_day": f"NULLIF(s.t % {DAY_US}, 0)",
 }  # fmt: skip
-NULLABLE = ("channel", "quantity", "category", "value")
+NULLABLE = ("channel", "quantity", "category", "value", "time_of_day")
 OWN_IN_EACH_ENGINE = ("exp", "log", "log1p")  # to one unit in the last place; IEEE 754 settles + - * / and sqrt
 LOWEST_EXPONENT = "-700e0"  # PostgreSQL calls a result below the smallest double an error; exp(-700) is 1e-304
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
+import math
 import os
 import sys
 import tempfile
@@ -26,12 +27,14 @@ import numpy as np
 import numpy.typing as npt
 from numba import get_num_threads
 
-from features.algebra import Edge, Expr
-from features.codegen import COLUMN_ARGUMENTS, source
+from features.algebra import AsOf, Edge, Expr, walk
+from features.codegen import source
+from features.codegen_terms import AS_OF_PARTS, COLUMN_ARGUMENTS
 from features.errors import EventsError
 from features.events import DAY_US, EVENT_NAMES, FIRST_CUSTOM
 from features.lifecycle import Policy
 from features.log import EventLog
+from features.pulse import Season
 
 logger = logging.getLogger(__name__)
 
@@ -65,13 +68,16 @@ class Sweep:
     edges: tuple[Edge, ...]
     params: tuple[str, ...]
     n_columns: int
+    is_seasonal: bool
 
     def chunks(
         self, log: EventLog, as_ofs: Int64s, policy: Policy, dtype: npt.DTypeLike = np.float64, max_rows: int = 32_768
     ) -> Iterator[Chunk]:
         """Stream the table: one row per customer and as_of (microseconds, ascending) on or after her first event."""
         columns, question = self._columns(log), self._question(log, as_ofs, policy)
-        rows = self.module.rows_before(log.columns["ts"], log.offsets, 0, log.n_customers, as_ofs)
+        owners = log.starts, log.ends
+        rows = self.module.rows_before(log.columns["ts"], *owners, 0, log.n_customers, as_ofs)
+        log.release(0, len(log.columns["ts"]))
 
         def fill(cut: tuple[int, int], buffer: Floats) -> Chunk:
             first, last = cut
@@ -79,7 +85,9 @@ class Sweep:
             size, per_customer = int(part[-1]), np.diff(part)
             if size > len(buffer):
                 buffer = np.empty((size, self.n_columns), dtype)
-            self.module.customers(*columns, log.offsets, first, last, *question, part, buffer)
+            self.module.customers(*columns, *owners, first, last, *question, part, buffer)
+            if log.is_compact:
+                log.release(int(log.starts[first]), int(log.ends[last - 1]))
             customer = np.repeat(np.arange(first, last), per_customer)
             as_of = np.arange(size) - np.repeat(part[1:], per_customer) + len(as_ofs)
             return Chunk(buffer[:size], customer, as_of)
@@ -92,13 +100,14 @@ class Sweep:
 
     def asker(self, log: EventLog, policy: Policy) -> Callable[[int, int], Floats]:
         """`one` for many single requests: everything but the customer and as_of is prepared. Threads may share it."""
-        columns, offsets, first_day = self._columns(log), log.offsets, log.first_ts // DAY_US
+        columns, owners, parts_of = self._columns(log), (log.starts, log.ends), self._as_of_parts(log, policy)
         rest = self._edges_us(policy), self._params(policy), goal_code(log, policy), LOGS, ONE_ROW
 
         def ask(customer: int, as_of: int) -> Floats:
-            as_ofs, parts = np.array([as_of], np.int64), np.array([_parts(as_of // DAY_US, first_day)], np.float64)
+            as_ofs = np.array([as_of], np.int64)
+            parts = parts_of(as_ofs)
             out = np.full((1, self.n_columns), np.nan)
-            self.module.customers(*columns, offsets, customer, customer + 1, as_ofs, parts, *rest, out)
+            self.module.customers(*columns, *owners, customer, customer + 1, as_ofs, parts, *rest, out)
             row: Floats = out[0]
             return row
 
@@ -110,7 +119,26 @@ class Sweep:
     def _question(self, log: EventLog, as_ofs: Int64s, policy: Policy) -> tuple[object, ...]:
         """The generated functions' arguments from as_ofs to logs."""
         edges, params = self._edges_us(policy), self._params(policy)
-        return as_ofs, _as_of_parts(log, as_ofs), edges, params, goal_code(log, policy), LOGS
+        parts = self._as_of_parts(log, policy)(as_ofs)
+        return as_ofs, parts, edges, params, goal_code(log, policy), LOGS
+
+    def _as_of_parts(self, log: EventLog, policy: Policy) -> Callable[[Int64s], npt.NDArray[np.float64]]:
+        """What gives, per as_of, the parts of codegen_terms.AS_OF_PARTS, shape (n_as_ofs, 4)."""
+        first_day = log.first_ts // DAY_US
+        season = None
+        if self.is_seasonal:
+            season = Season.of(log.shop_pulse, goal_code(log, policy), policy.horizon_days, first_day)
+
+        @lru_cache(maxsize=512)  # requests ask about the same few days
+        def of_day(day: int) -> tuple[float, ...]:
+            index = season.index(day) if season else math.nan
+            return day, _day_of_year(day), day - first_day, index
+
+        def parts(as_ofs: Int64s) -> npt.NDArray[np.float64]:
+            days = (as_ofs // DAY_US).tolist()
+            return np.array([of_day(day) for day in days], np.float64).reshape(-1, len(AS_OF_PARTS))
+
+        return parts
 
     def _edges_us(self, policy: Policy) -> Int64s:
         days = [edge.days + edge.horizons * policy.horizon_days for edge in self.edges]
@@ -140,7 +168,8 @@ def goal_code(log: EventLog, policy: Policy) -> int:
 @lru_cache(maxsize=32)
 def _compiled(expressions: tuple[Expr, ...]) -> Sweep:
     text, edges, params = source(expressions)
-    return Sweep(_load(text), tuple(edges), tuple(params), len(expressions))
+    parts = {node.part for expression in expressions for node in walk(expression) if isinstance(node, AsOf)}
+    return Sweep(_load(text), tuple(edges), tuple(params), len(expressions), "season_index" in parts)
 
 
 def _load(text: str) -> ModuleType:
@@ -180,15 +209,9 @@ def cache_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="ritorno-"))
 
 
-def _as_of_parts(log: EventLog, as_ofs: Int64s) -> npt.NDArray[np.float64]:
-    """Per as_of, as in codegen.AS_OF_PARTS, shape (n_as_ofs, 3)."""
-    parts = [_parts(day, log.first_ts // DAY_US) for day in (as_ofs // DAY_US).tolist()]
-    return np.array(parts, np.float64).reshape(-1, 3)
-
-
-def _parts(day: int, first_day: int) -> tuple[int, int, int]:
-    """A day since 1970, its day of the year, and the log's age in days."""
-    return day, date.fromordinal(EPOCH + day).timetuple().tm_yday, day - first_day
+def _day_of_year(day: int) -> int:
+    """Of a day since 1970; January 1 is 1."""
+    return date.fromordinal(EPOCH + day).timetuple().tm_yday
 
 
 def _ahead(

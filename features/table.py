@@ -13,8 +13,9 @@ import pandas as pd
 from features.catalogue import fingerprint, pick
 from features.catalogue.declare import Feature
 from features.events import DAY_US, end_of_day_us
+from features.ids import CustomerIds
 from features.lifecycle import Policy
-from features.log import CustomerIds, EventLog
+from features.log import EventLog
 from features.policy import GAPS_EXPRESSIONS, ShopGaps, derive_policy
 from features.sweep import compile_sweep
 
@@ -37,7 +38,7 @@ class Table:
     def of_values(cls, names: Sequence[str], values: npt.NDArray[np.floating]) -> Table:
         """A table of values computed earlier, a row a customer; it knows neither their events nor their as_of."""
         everyone = np.arange(len(values))
-        nowhere = EventLog({}, np.zeros(1, np.int64), CustomerIds.of([]))
+        nowhere = EventLog({}, _none(), _none(), CustomerIds.of([]))
         return cls(pick(names), values, everyone, np.zeros(len(values), np.int64), _none(), nowhere)
 
     @property

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from features.columns import Floats, Mask, mask, numbers, series, text
 from features.events import MAX_ID_BYTES, canonical_event
+from features.instants import Instants, instants
 from features.readers import RAGGED
 
 EARLIEST_US = int(np.datetime64("1971-01-01", "us").astype(np.int64))
 LATEST_US = int(np.datetime64("2200-01-01", "us").astype(np.int64))
 LARGEST_AMOUNT = 1e12  # in the currency's own unit: whatever lies above is no price
 LARGEST_NUMBER = 1e7  # of a quantity, a rating
-LARGEST_WHOLE_FLOAT = 2.0**53  # beyond it a float no longer tells neighbouring whole numbers apart
-EPOCH_DIGITS = r"\d{10}|\d{13}|\d{16}|[0-4]\d{18}"  # seconds, milli-, micro- (GA4) and nanoseconds since 1970
-WHOLE_DAY = r"\d{4}-\d\d-\d\d(?:[T ].*)?"
 
-Mask = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
 
 
@@ -33,164 +33,127 @@ class TypedRows:
     naive: int
 
 
+@dataclass
+class _Reasons:
+    """Why each row is bad: the position in `texts`, 0 for a row that is good so far. A row keeps its first reason."""
+
+    code: npt.NDArray[np.int32]
+    texts: list[str] = field(default_factory=list)
+
+    def reject(self, bad: Mask, because: str) -> None:
+        """Give the bad rows their reason, unless they already have one."""
+        if bad.any():
+            self.texts.append(because)
+            self.code[bad & (self.code == 0)] = len(self.texts)
+
+    def series(self, index: pd.Index) -> pd.Series:
+        """The texts, null for good rows."""
+        return pd.Series(np.array([pd.NA, *self.texts], object)[self.code], index=index, dtype="object")
+
+
 def typed_rows(raw: pd.DataFrame, now_us: int) -> TypedRows:
     """Type and judge each row. now_us: the present, in microseconds since 1970; later rows are bad."""
-    reason = pd.Series(pd.NA, index=raw.index, dtype="object")
-    typed = pd.DataFrame(index=raw.index)
+    reasons = _Reasons(np.zeros(len(raw), np.int32))
     if RAGGED in raw:
-        _reject(reason, raw[RAGGED].notna().to_numpy(bool), raw[RAGGED])
-    typed["customer_id"] = _ids(raw["customer_id"], reason)
-    typed["ts"], zoned, naive = _instants(raw["ts"], reason, now_us)
-    typed["event"] = _events(raw, reason)
-    _money(raw, typed, reason)
-    _details(raw, typed, reason)
-    return TypedRows(typed, reason, zoned, naive)
+        for because in raw[RAGGED].dropna().unique():
+            reasons.reject((raw[RAGGED] == because).to_numpy(bool), because)
+    customer_id = _ids(raw["customer_id"], reasons)
+    times = _times(raw["ts"], reasons, now_us)
+    event = _events(raw, reasons)
+    columns = {
+        "customer_id": series(customer_id, raw.index),
+        "ts": times.us,
+        "event": series(event, raw.index),
+        **_money(raw, event, reasons),
+        **_details(raw, reasons),
+    }
+    typed = pd.DataFrame(columns, index=raw.index, copy=False)
+    return TypedRows(typed, reasons.series(raw.index), times.zoned, times.naive)
 
 
-def _reject(reason: pd.Series, bad: Mask, text: str | pd.Series) -> None:
-    """Give the bad rows their reason, unless they already have one."""
-    if not bad.any():
-        return
-    fresh = bad & reason.isna().to_numpy()
-    reason[fresh] = text[fresh] if isinstance(text, pd.Series) else text
-
-
-def _ids(raw: pd.Series, reason: pd.Series) -> pd.Series:
-    ids = _text(raw)
-    _reject(reason, raw.notna().to_numpy(bool) & ids.isna().to_numpy(bool), "customer_id is not valid text")
-    _reject(reason, _blank(ids), "customer_id is empty")
-    long = ids.str.len().fillna(0).to_numpy(np.int64) > MAX_ID_BYTES // 4  # a character has at most four bytes
-    if long.any():
-        long[long] = [len(str(name).encode()) > MAX_ID_BYTES for name in ids[long]]
-        _reject(reason, long, f"customer_id is longer than {MAX_ID_BYTES} bytes")
+def _ids(raw: pd.Series, reasons: _Reasons) -> pa.Array:
+    ids = text(raw)
+    reasons.reject(_known(raw) & mask(ids.is_null()), "customer_id is not valid text")
+    reasons.reject(_blank(ids), "customer_id is empty")
+    too_long = mask(pc.greater(pc.binary_length(ids), MAX_ID_BYTES))
+    reasons.reject(too_long, f"customer_id is longer than {MAX_ID_BYTES} bytes")
     return ids
 
 
-def _text(raw: pd.Series) -> pd.Series:
-    """As text, whole numbers without a decimal point; null where UTF-8 cannot spell it (JSON's lone surrogates)."""
-    if pd.api.types.is_float_dtype(raw):
-        known = raw.dropna()
-        if ((known % 1 == 0) & (known.abs() < LARGEST_WHOLE_FLOAT)).all():
-            raw = raw.astype("Int64")
-    try:
-        return raw.astype("string")
-    except UnicodeEncodeError:
-        spelled = np.array([_is_utf8(value) for value in raw], np.bool_)
-        return pd.Series(raw.where(spelled), dtype="string")
+def _known(raw: pd.Series) -> Mask:
+    return raw.notna().to_numpy(bool)
 
 
-def _is_utf8(value: object) -> bool:
-    try:
-        str(value).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _blank(words: pa.Array) -> Mask:
+    return ~mask(pc.not_equal(pc.utf8_trim_whitespace(words), ""))  # neither is a null
 
 
-def _blank(text: pd.Series) -> Mask:
-    return (text.str.strip() == "").fillna(True).to_numpy(bool)
+def _times(raw: pd.Series, reasons: _Reasons, now_us: int) -> Instants:
+    read = instants(raw)
+    reasons.reject(~read.readable, "ts is not a date like 2024-03-31 or 2024-03-31T18:05:00Z")
+    outside = read.readable & ((read.us < EARLIEST_US) | (read.us >= LATEST_US))
+    reasons.reject(outside, "ts lies outside 1971 to 2199")
+    reasons.reject(read.us > now_us, "ts lies in the future")
+    return read
 
 
-def _matches(text: pd.Series, pattern: str) -> Mask:
-    return text.str.fullmatch(pattern).fillna(False).to_numpy(bool)
-
-
-def _instants(raw: pd.Series, reason: pd.Series, now_us: int) -> tuple[Int64s, int, int]:
-    """Microseconds since 1970 (0 where unreadable), and how many rows had a zone and how many had none."""
-    stamps, zoned, naive = _stamps(raw)
-    readable = stamps.notna().to_numpy()
-    us = np.zeros(len(raw), np.int64)
-    us[readable] = stamps[readable].to_numpy("datetime64[us]").astype(np.int64)
-    _reject(reason, ~readable, "ts is not a date like 2024-03-31 or 2024-03-31T18:05:00Z")
-    _reject(reason, readable & ((us < EARLIEST_US) | (us >= LATEST_US)), "ts lies outside 1971 to 2199")
-    _reject(reason, us > now_us, "ts lies in the future")
-    return us, zoned, naive
-
-
-def _stamps(raw: pd.Series) -> tuple[pd.Series, int, int]:
-    if pd.api.types.is_datetime64_any_dtype(raw):
-        known = int(raw.notna().sum())
-        if raw.dt.tz is None:
-            return raw.astype("datetime64[us]"), 0, known
-        return raw.dt.tz_convert("UTC").dt.tz_localize(None).astype("datetime64[us]"), known, 0
-    text = _text(raw).str.strip()
-    compact, epoch = _matches(text, r"\d{8}"), _matches(text, EPOCH_DIGITS)
-    whole = _matches(text, WHOLE_DAY)  # pandas would make 2024 into a first of January, and `today` into the clock
-    stamps = pd.to_datetime(text.where(whole), format="ISO8601", utc=True, errors="coerce")
-    stamps = stamps.dt.tz_localize(None).astype("datetime64[us]")
-    if compact.any():
-        stamps[compact] = pd.to_datetime(text[compact], format="%Y%m%d", errors="coerce").astype("datetime64[us]")
-    if epoch.any():
-        stamps[epoch] = _since_1970(text[epoch])
-    zoned = _matches(text, r".*(?:[Zz]|[+-]\d\d:?\d\d)")
-    with_time = _matches(text, r".*\d:\d.*")
-    return stamps, int(zoned.sum()), int((with_time & ~zoned).sum())
-
-
-def _since_1970(digits: pd.Series) -> npt.NDArray[np.datetime64]:
-    """Seconds, milli-, micro- or nanoseconds, told apart by how many digits they have."""
-    number, length = digits.astype("int64").to_numpy(), digits.str.len().to_numpy(np.int64)
-    us = np.where(length == 19, number // 1000, number * 10 ** np.maximum(16 - length, 0))
-    return us.astype("datetime64[us]")
-
-
-def _events(raw: pd.DataFrame, reason: pd.Series) -> pd.Series:
+def _events(raw: pd.DataFrame, reasons: _Reasons) -> pa.Array:
     """Canonical event names; without an event column every row is an order, and one with a negative amount a refund."""
     if "event" not in raw:
-        negative = (_numbers(raw["amount"]) < 0).to_numpy(bool)
-        return pd.Series(np.where(negative, "order_refunded", "order_completed"), index=raw.index, dtype="string")
-    names = _text(raw["event"])
-    _reject(reason, _blank(names), "event is empty")
+        refund = numbers(raw["amount"]) < 0
+        return pa.array(["order_completed", "order_refunded"], pa.large_string()).take(pa.array(refund.astype(np.int8)))
+    names = text(raw["event"])
+    reasons.reject(_blank(names), "event is empty")
     return _canonical(names)
 
 
-def _canonical(names: pd.Series) -> pd.Series:
-    return names.map({name: canonical_event(name) for name in names.dropna().unique()}).astype("string")
+def _canonical(names: pa.Array) -> pa.Array:
+    """Each distinct name made canonical once."""
+    coded = names.dictionary_encode()
+    canonical = [canonical_event(name) for name in coded.dictionary.to_pylist()]
+    return pa.array(canonical, pa.large_string()).take(coded.indices)
 
 
-def _money(raw: pd.DataFrame, typed: pd.DataFrame, reason: pd.Series) -> None:
+def _money(raw: pd.DataFrame, event: pa.Array, reasons: _Reasons) -> dict[str, Int64s]:
+    """amount_minor and discount_minor: hundredths, 0 where not known; what a refund gives back is negative."""
+    minor = {}
     for column in ("amount", "discount"):
-        values = pd.Series(np.nan, index=raw.index)
+        values = np.full(len(raw), np.nan)
         if column in raw:
-            values = _judged_numbers(raw, column, reason, LARGEST_AMOUNT, f"{column} is not a number like 1234.50")
-        typed[f"{column}_minor"] = _minor(values)
-    orders = (typed["event"] == "order_completed").fillna(False).to_numpy(bool)
-    refunds = (typed["event"] == "order_refunded").fillna(False).to_numpy(bool)
+            values = _judged_numbers(raw, column, reasons, LARGEST_AMOUNT, f"{column} is not a number like 1234.50")
+        minor[f"{column}_minor"] = _minor(values)
+    amount = minor["amount_minor"]
+    orders, refunds = (mask(pc.equal(event, name)) for name in ("order_completed", "order_refunded"))
     if "amount" in raw:
-        missing = raw["amount"].isna().to_numpy(bool)
-        _reject(reason, orders & missing, "an order has no amount")
-        _reject(reason, refunds & missing, "a refund has no amount")
-    minor = typed["amount_minor"].to_numpy()
-    _reject(reason, orders & (minor < 0), "an order has a negative amount; a refund is the event order_refunded")
-    typed["amount_minor"] = np.where(refunds, -np.abs(minor), minor)
+        missing = ~_known(raw["amount"])
+        reasons.reject(orders & missing, "an order has no amount")
+        reasons.reject(refunds & missing, "a refund has no amount")
+    reasons.reject(orders & (amount < 0), "an order has a negative amount; a refund is the event order_refunded")
+    minor["amount_minor"] = np.where(refunds, -np.abs(amount), amount)
+    return minor
 
 
-def _details(raw: pd.DataFrame, typed: pd.DataFrame, reason: pd.Series) -> None:
+def _details(raw: pd.DataFrame, reasons: _Reasons) -> dict[str, pd.Series | Floats]:
+    columns: dict[str, pd.Series | Floats] = {}
     for column in ("order_id", "campaign_id", "category", "message_id", "currency"):
         if column in raw:
-            typed[column] = _text(raw[column])
+            columns[column] = series(text(raw[column]), raw.index)
     if "channel" in raw:
-        typed["channel"] = _canonical(_text(raw["channel"]))
+        columns["channel"] = series(_canonical(text(raw["channel"])), raw.index)
     for column in ("quantity", "value"):
         if column in raw:
-            typed[column] = _judged_numbers(raw, column, reason, LARGEST_NUMBER, f"{column} is not a number")
+            columns[column] = _judged_numbers(raw, column, reasons, LARGEST_NUMBER, f"{column} is not a number")
+    return columns
 
 
-def _judged_numbers(raw: pd.DataFrame, column: str, reason: pd.Series, largest: float, text: str) -> pd.Series:
-    values = _numbers(raw[column])
-    _reject(reason, (raw[column].notna() & values.isna()).to_numpy(bool), text)
-    _reject(reason, (values.abs() > largest).to_numpy(bool), f"{column} is larger than {largest:,.0f}")
+def _judged_numbers(raw: pd.DataFrame, column: str, reasons: _Reasons, largest: float, because: str) -> Floats:
+    values = numbers(raw[column])
+    reasons.reject(_known(raw[column]) & np.isnan(values), because)
+    reasons.reject(np.abs(values) > largest, f"{column} is larger than {largest:,.0f}")
     return values
 
 
-def _numbers(raw: pd.Series) -> pd.Series:
-    """As floats; null where it is empty, not a number, or infinite."""
-    numbers = pd.to_numeric(raw, errors="coerce").astype("float64")
-    return numbers.where(np.isfinite(numbers))
-
-
-def _minor(values: pd.Series) -> Int64s:
+def _minor(values: Floats) -> Int64s:
     """Money as hundredths; what is not known, or not money, is 0."""
-    usable = values.where(values.abs() <= LARGEST_AMOUNT).fillna(0.0).to_numpy(np.float64)
-    hundredths: npt.NDArray[np.float64] = np.rint(usable * 100)
+    hundredths: Floats = np.rint(np.where(np.abs(values) <= LARGEST_AMOUNT, values, 0.0) * 100)
     return hundredths.astype(np.int64)

@@ -1,6 +1,6 @@
 """The blend: expectation, linear correction and trees, averaged where they add up; its level kept by the expectation.
 
-    margin = intercept + ½ · expectation + share · (linear + trees)
+    margin = intercept + slope · expectation + share · linear + share · trees
 
 Trees grown from nothing know *who*, not *how much*: the windows they learn from may all lie outside the season that
 is asked about. So each window's level is taken out before they learn, and the blend's total is brought to what the

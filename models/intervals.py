@@ -1,8 +1,10 @@
 """Intervals around expected spend, from how far forecasts of the same size were off on past windows.
 
 Conformal prediction within groups (Vovk et al. 2005, §4.5, Mondrian; Romano et al. 2019): in each tenth of the
-forecasts, the quantiles of outcome / forecast. The windows are those the forecaster learnt from: exact coverage would
-take a model held back from each. Measured on later windows of three shops, the 80 % interval held 81 to 92 %.
+forecasts, the quantiles of outcome / forecast. Where many spend nothing, nobody lies below, and all that may be missed
+lies above. The windows are those the forecaster learnt from: exact coverage would take a model held back from each.
+Measured at 17 rolling origins of five shops, their level aside, the 80 % interval held 73 to 88 %; the level comes on
+top, so that before an unforeseen season it held 69 to 93 %. Where more than 80 % buy nothing, it cannot hold fewer.
 """
 
 from __future__ import annotations
@@ -54,14 +56,16 @@ def fit_interval(forecast: Floats, outcome: Floats, coverage: float = COVERAGE) 
     edges = np.unique(np.quantile(forecast, np.arange(1, groups) / groups))
     group = np.searchsorted(edges, forecast)
     ratio = outcome / np.maximum(forecast, 1e-9)
-    tails = (1 - coverage) / 2
-    bounds = np.array([_quantiles(ratio[group == g], tails) for g in range(len(edges) + 1)])
+    bounds = np.array([_bounds(ratio[group == g], 1 - coverage) for g in range(len(edges) + 1)])
     return Interval(edges, np.minimum(bounds[:, 0], 1.0), np.maximum(bounds[:, 1], 1.0), coverage)
 
 
-def _quantiles(ratio: Floats, tail: float) -> tuple[float, float]:
+def _bounds(ratio: Floats, missed: float) -> tuple[float, float]:
+    """Below and above which `missed` of the ratios lie: half of them below, if so many are not zero; the rest above."""
     if not len(ratio):
         return 0.0, 10.0
     n = len(ratio)
-    up = min(np.ceil((n + 1) * (1 - tail)) / n, 1.0)
-    return float(np.quantile(ratio, tail, method="lower")), float(np.quantile(ratio, up, method="higher"))
+    low = float(np.quantile(ratio, missed / 2, method="lower"))
+    above = missed - float(np.mean(ratio < low))
+    up = min(np.ceil((n + 1) * (1 - above)) / n, 1.0)
+    return low, float(np.quantile(ratio, up, method="higher"))

@@ -55,6 +55,22 @@ PHRASES: dict[str, tuple[str, str]] = {
         "{visits:pagina vista|pagine viste} negli ultimi 30 giorni.",
     ),
     "visits_none": ("No visit in the last 30 days.", "Nessuna visita negli ultimi 30 giorni."),
+    "sessions": ("{times:visit|visits} in the last 30 days", "{times:visita|visite} negli ultimi 30 giorni"),
+    "carts": (
+        "{products:product|products} put into the cart in the last 30 days.",
+        "{products:prodotto messo|prodotti messi} nel carrello negli ultimi 30 giorni.",
+    ),
+    "carts_none": (
+        "Nothing put into the cart in the last 30 days.", "Nulla messo nel carrello negli ultimi 30 giorni.",
+    ),
+    "abandoned": (
+        "Left a cart without ordering on {days:day|days} of the last 30.",
+        "Ha lasciato il carrello senza ordinare in {days:giorno|giorni} degli ultimi 30.",
+    ),
+    "abandoned_none": (
+        "No cart left without an order in the last 30 days.",
+        "Nessun carrello lasciato senza ordine negli ultimi 30 giorni.",
+    ),
     "unsubscribed": ("Has unsubscribed from e-mail.", "Ha disdetto le e-mail."),
     "email": (
         "{sent:e-mail|e-mails} sent and {opened:open|opens} in the last 90 days.",
@@ -88,8 +104,17 @@ PHRASES: dict[str, tuple[str, str]] = {
     "order_channel_unknown": ("No order with a known channel.", "Nessun ordine con un canale noto."),
     "discounts": ("{percent}% of orders with a discount.", "{percent}% degli ordini con uno sconto."),
     "discounts_none": ("No order with a discount.", "Nessun ordine con uno sconto."),
-    "basket": ("{items:item|items} an order", "{items:articolo|articoli} per ordine"),
-    "basket_unknown": ("Items per order unknown.", "Articoli per ordine non noti."),
+    "coupons": ("Coupons per order: {coupons:2}.", "Buoni per ordine: {coupons:2}."),
+    "coupons_none": ("No coupon redeemed.", "Nessun buono usato."),
+    "order_quantity": ("{number:item|items} an order", "{number:articolo|articoli} per ordine"),
+    "order_quantity_unknown": ("Items per order unknown.", "Articoli per ordine non noti."),
+    "order_categories": ("Ordered from {number:category|categories}", "Ha ordinato in {number:categoria|categorie}"),
+    "order_categories_unknown": ("Categories of orders unknown.", "Categorie degli ordini non note."),
+    "weekend_order_share": ("{percent}% of orders at the weekend.", "{percent}% degli ordini nel fine settimana."),
+    "weekend_order_share_none": ("No order at the weekend.", "Nessun ordine nel fine settimana."),
+    "evening_order_share": ("{percent}% of orders in the evening.", "{percent}% degli ordini di sera."),
+    "evening_order_share_none": ("No order in the evening.", "Nessun ordine di sera."),
+    "time_unknown": ("Time of day of orders unknown.", "Ora degli ordini non nota."),
     "last_year": (
         "Ordered on {days:day|days} of the same season last year.",
         "Ha ordinato in {days:giorno|giorni} della stessa stagione un anno fa.",
@@ -97,5 +122,9 @@ PHRASES: dict[str, tuple[str, str]] = {
     "last_year_none": ("No order in the same season last year.", "Nessun ordine nella stessa stagione un anno fa."),
     "other": ("{text}: {value}.", "{text}: {value}."),
     "other_unknown": ("{text}: not known.", "{text}: non noto."),
+    "shop_season": (
+        "In past years the shop had {percent}% of its usual orders in the season that follows.",
+        "Negli anni passati il negozio ha avuto nella stagione che segue il {percent}% degli ordini abituali.",
+    ),
     "season": ("The time of year: {date}.", "Il periodo dell'anno: {date}."),
 }  # fmt: skip

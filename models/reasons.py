@@ -46,7 +46,8 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
         "expected_order_value_log",
     ),
     "refunds": ("refunds", "refund_share", "loose_refunds"),
-    "visits": ("visits_7d", "visits_30d", "visits_90d", "visits_trend_30d", "carts_30d"),
+    "visits": ("visits_7d", "visits_30d", "visits_90d", "visits_trend_30d", "sessions_30d", "sessions_trend_30d"),
+    "carts": ("carts_30d", "abandoned_cart_days_30d"),
     "email": (
         "emails_sent_90d", "emails_opened_30d", "emails_opened_90d", "emails_clicked_90d", "email_open_share_90d",
         "is_unsubscribed",
@@ -55,9 +56,10 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "service": ("tickets_90d",),
     "advocacy": ("advocacy_365d", "last_rating"),
     "channel": ("app_share", "store_share", "first_channel", "last_channel"),
-    "discounts": ("discount_share",),
-    "basket": ("order_quantity",),
-    "season": ("day_of_year", "order_days_same_window_last_year", "spend_same_window_last_year"),
+    "discounts": ("discount_share", "coupon_share"),
+    "basket": ("order_quantity", "order_categories"),
+    "habits": ("weekend_order_share", "evening_order_share"),
+    "season": ("day_of_year", "order_days_same_window_last_year", "spend_same_window_last_year", "season_index"),
 }  # fmt: skip
 SUBJECTS["other"] = tuple(name for name in CATALOGUE if not any(name in names for names in SUBJECTS.values()))
 """Each input of the churn model under its subject; the expectation's own part belongs to the rhythm.
@@ -284,8 +286,17 @@ def _refunds(row: Row) -> tuple[str, str]:
 
 
 def _visits(row: Row) -> tuple[str, str]:
-    visits = row["visits_30d"]
+    visits, times = row["visits_30d"], row["sessions_30d"]
+    if times and row.heaviest(SUBJECTS["visits"]).startswith("sessions"):
+        return "sessions_30d", row.with_usual("sessions", "sessions_30d", times=times)
     return "visits_30d", row.say("visits" if visits else "visits_none", visits=visits)
+
+
+def _carts(row: Row) -> tuple[str, str]:
+    days, products = row["abandoned_cart_days_30d"], row["carts_30d"]
+    if row.heaviest(SUBJECTS["carts"]) == "carts_30d":
+        return "carts_30d", row.say("carts" if products else "carts_none", products=products)
+    return "abandoned_cart_days_30d", row.say("abandoned" if days else "abandoned_none", days=days)
 
 
 def _email(row: Row) -> tuple[str, str]:
@@ -324,19 +335,31 @@ def _channel(row: Row) -> tuple[str, str]:
 
 
 def _discounts(row: Row) -> tuple[str, str]:
-    share = row["discount_share"]
+    share, coupons = row["discount_share"], row["coupon_share"]
+    if row.heaviest(SUBJECTS["discounts"]) == "coupon_share":
+        return "coupon_share", row.say("coupons" if coupons else "coupons_none", coupons=coupons)
     return "discount_share", row.say("discounts" if share else "discounts_none", percent=_percent(share))
 
 
 def _basket(row: Row) -> tuple[str, str]:
-    if row.known("order_quantity") is None:
-        return "order_quantity", row.say("basket_unknown")
-    return "order_quantity", row.with_usual("basket", "order_quantity", items=row["order_quantity"])
+    name = row.heaviest(SUBJECTS["basket"])
+    if row.known(name) is None:
+        return name, row.say(f"{name}_unknown")
+    return name, row.with_usual(name, name, number=row[name])
+
+
+def _habits(row: Row) -> tuple[str, str]:
+    name = row.heaviest(SUBJECTS["habits"])
+    if row.known(name) is None:
+        return name, row.say("time_unknown")
+    return name, row.say(name if row[name] else f"{name}_none", percent=_percent(row[name]))
 
 
 def _season(row: Row) -> tuple[str, str]:
-    days = row.known("order_days_same_window_last_year")
-    if days is None or row.heaviest(SUBJECTS["season"]) == "day_of_year":
+    days, name = row.known("order_days_same_window_last_year"), row.heaviest(SUBJECTS["season"])
+    if name == "season_index" and row.known(name) is not None:
+        return name, row.say("shop_season", percent=row[name] * 100)
+    if days is None or name in ("day_of_year", "season_index"):
         return "day_of_year", row.say("season", date=row.date())
     return "order_days_same_window_last_year", row.say("last_year" if days else "last_year_none", days=days)
 
@@ -349,7 +372,8 @@ def _other(row: Row) -> tuple[str, str]:
 
 SENTENCES: dict[str, Callable[[Row], tuple[str, str]]] = {
     "rhythm": _rhythm, "frequency": _frequency, "tenure": _tenure, "recent": _recent, "value": _value,
-    "refunds": _refunds, "visits": _visits, "email": _email, "ads": _ads, "service": _service, "advocacy": _advocacy,
-    "channel": _channel, "discounts": _discounts, "basket": _basket, "season": _season, "other": _other,
+    "refunds": _refunds, "visits": _visits, "carts": _carts, "email": _email, "ads": _ads, "service": _service,
+    "advocacy": _advocacy, "channel": _channel, "discounts": _discounts, "basket": _basket, "habits": _habits,
+    "season": _season, "other": _other,
 }  # fmt: skip
 """Per subject: the feature it speaks of, and the sentence."""

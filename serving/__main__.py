@@ -2,9 +2,10 @@
 
 python -m serving api     --store DIR [--port 8000]             answer over HTTP; picks up promoted models by itself
 python -m serving lists   --store DIR --out at_risk.csv         the at-risk list for a spreadsheet
-python -m serving score   --store DIR --out scores.csv          every customer's score
-python -m serving score   --engine spark --events EVENTS.parquet --bundle DIR --out FOLDER
+python -m serving score   --store DIR --out scores.csv          every customer's score; --engine spark: with Spark
 python -m serving publish --store DIR [--watch]                 bring the registry's champions here
+python -m serving keys    add NAME --scope score | list | revoke NAME    who may ask
+python -m serving audit   --store DIR                           who downloaded lists or changed keys
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from features.errors import RitornoError
 from features.store import open_store
 from models.bundle import Champions, load_champions
 from serving import bundles
-from serving.settings import AsOfMode, Settings, add_places, bundle_folder
+from serving.key_commands import add_key_commands, note_taken
+from serving.settings import AsOfMode, Settings, add_places, bundle_folder, database_url
 
 if TYPE_CHECKING:
     from serving.scoring import Scorer
@@ -45,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     score.add_argument("--events", help="with Spark: Parquet to read: a file, a folder or a glob")
     add_events(score)
     _add_publish(add(commands, "publish", _publish, "bring the registry's champions to the bundle folder"))
+    add_key_commands(commands)
     return run(parser, arguments)
 
 
@@ -122,14 +125,9 @@ def _api(options: argparse.Namespace) -> None:
 
     as_of: AsOfMode = options.as_of
     bundle = bundle_folder(options.store, options.bundle)
-    settings = Settings(options.store, bundle, options.host, options.port, options.poll, as_of)
-    if not settings.is_loopback and not options.i_know:
-        raise RitornoError(
-            f"--host: found {settings.host}, which other machines can reach, and this version has no keys yet: "
-            "anyone there could read every customer's scores. Use 127.0.0.1 behind a proxy that checks who asks, "
-            "or add --i-know."
-        )
-    serve(settings, publish=not options.no_publish, say=lambda text: print(text, flush=True))
+    database = database_url(options.store)
+    settings = Settings(options.store, bundle, options.host, options.port, options.poll, as_of, database)
+    serve(settings, not options.no_publish, options.i_know, say=lambda text: print(text, flush=True))
 
 
 def _lists(options: argparse.Namespace) -> None:
@@ -141,6 +139,7 @@ def _lists(options: argparse.Namespace) -> None:
         raise RitornoError(f"--limit: found {options.limit}, expected 1 or more.")
     scorer = _scorer(options)
     rows = at_risk(scorer, dt.datetime.now(dt.UTC), limit=options.limit, lang=options.lang)
+    note_taken(options.store, f"at_risk as of {scorer.day}, to a file", len(rows))
     write_text(Path(options.out), list_csv(rows))
     total = sum(row.value_at_risk for row in rows)
     print(
@@ -162,6 +161,7 @@ def _score_here(options: argparse.Namespace) -> None:
 
     scorer = _scorer(options)
     records = scorer.score(np.arange(scorer.log.n_customers), dt.datetime.now(dt.UTC))
+    note_taken(options.store, f"scores as of {scorer.day}, to a file", len(records))
     write_text(Path(options.out), scores_csv(records))
     scored = sum(record.churn is not None for record in records)
     print(f"{len(records):,} customers as of {scorer.day}, {scored:,} of them with a churn probability: {options.out}")

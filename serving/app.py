@@ -3,37 +3,62 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
+from serving.accepted import Accepted
+from serving.addresses import check_addresses
 from serving.body_limit import BodyLimit
 from serving.current import Besides, Current
+from serving.gate import Gate
+from serving.idempotency import Idempotency
+from serving.keyring import Keyring
+from serving.metrics import Metrics
+from serving.observed import Observed, Tracer
 from serving.problems import add_problems
-from serving.routes import health, lists, scores
+from serving.routes import health, lists, metrics, scores
 from serving.settings import Settings
-from serving.status import our_version
+from serving.status import amiss, our_version
+from serving.time_limit import TimeLimit
+from serving.unchanged import Unchanged
 
 
-def create_app(settings: Settings, besides: Besides = lambda: None) -> FastAPI:
-    """The app; while it runs, it watches the store's and the bundle's pointers. `besides`: see Current."""
+def create_app(settings: Settings, besides: Besides = lambda: None, tracer: Tracer | None = None) -> FastAPI:
+    """The app; while it runs, it watches store, bundle and keys. `besides`: see Current. Raises StateError."""
     app = FastAPI(
         title="Ritorno", version=our_version(), summary="Churn, lifecycle and customer value, on request.",
         lifespan=_lifespan, docs_url=None, redoc_url=None,  # pages that load their script from elsewhere: blank offline
     )  # fmt: skip
-    app.state.current = Current(settings, besides)
-    for routes in (scores, lists, health):
+    keyring = app.state.keyring = Keyring(settings.database_url)
+    current = app.state.current = Current(
+        settings, lambda: _joined(besides(), keyring.problem, *amiss(current, dt.datetime.now(dt.UTC)))
+    )
+    app.state.metrics = Metrics(current)
+    for routes in (scores, lists, health, metrics):
+        check_addresses(route.path for route in routes.router.routes if isinstance(route, Route))
         app.include_router(routes.router)
     add_problems(app)
-    app.add_middleware(BodyLimit)
+    for layer in (Unchanged, Idempotency, BodyLimit, TimeLimit, Accepted):  # the last one added is the first asked
+        app.add_middleware(layer)
+    app.add_middleware(Gate, keyring=keyring)
+    app.add_middleware(Observed, metrics=app.state.metrics, tracer=tracer)
     return app
+
+
+def _joined(*texts: str | None) -> str | None:
+    """What is amiss, in one text; None if nothing is."""
+    return " ".join(text for text in texts if text) or None
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    watching = asyncio.create_task(app.state.current.watch())
+    watchers = [asyncio.create_task(each.watch()) for each in (app.state.current, app.state.keyring)]
     yield
-    watching.cancel()
-    with suppress(asyncio.CancelledError):
-        await watching
+    for watching in watchers:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching

@@ -32,10 +32,10 @@ class BodyLimit:
                 text = f"The body is larger than {self.largest:,} bytes. Send several requests."
                 await problem(413, text)(scope, receive, send)
                 return
-        await self.app(scope, _replay(bytes(body), receive), send)
+        await self.app(scope, replay(bytes(body), receive), send)
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def replay(body: bytes, receive: Receive) -> Receive:
     """A `receive` that gives the body first and then whatever the connection brings."""
     waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 

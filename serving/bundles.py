@@ -3,6 +3,7 @@
 <root>/CURRENT                              names the bundle in use; replaced in one step
 <root>/churn-3_transition-2_clv-2/          one bundle, as models.bundle reads it; never changed once named
 <root>/REFUSED                              why the registry's latest champions are not served (yet); absent if they are
+<root>/UNREACHED                            why the registry cannot be asked for them; absent if it can
 """
 
 from __future__ import annotations
@@ -45,20 +46,36 @@ def versions(bundle: Path | None) -> dict[str, Any] | None:
 
 def refusal(root: Path) -> str | None:
     """Why the registry's champions are not served, in words; None if they are."""
-    note = root / "REFUSED"
+    return _noted(root / "REFUSED")
+
+
+def refuse(root: Path, why: str | None) -> None:
+    """Leave or remove the note that `refusal` reads."""
+    _note(root / "REFUSED", why)
+
+
+def unreached(root: Path) -> str | None:
+    """Why the registry cannot be asked for its champions, in words; None if it can."""
+    return _noted(root / "UNREACHED")
+
+
+def unreach(root: Path, why: str | None) -> None:
+    """Leave or remove the note that `unreached` reads."""
+    _note(root / "UNREACHED", why)
+
+
+def _noted(note: Path) -> str | None:
     try:
         return note.read_text() or None
     except OSError:
         return None
 
 
-def refuse(root: Path, why: str | None) -> None:
-    """Leave or remove the note that `refusal` reads."""
-    note = root / "REFUSED"
+def _note(note: Path, why: str | None) -> None:
     if why is None:
         note.unlink(missing_ok=True)
-    elif why != refusal(root):
-        root.mkdir(parents=True, exist_ok=True)
+    elif why != _noted(note):
+        note.parent.mkdir(parents=True, exist_ok=True)
         durable.replace(note, why)
 
 

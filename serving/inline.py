@@ -13,6 +13,7 @@ from features.doctor import examine
 from features.events import CHANNEL_NAMES, COLUMNS, EVENT_NAMES, FIRST_CUSTOM, canonical_event
 from features.ingest import to_log
 from features.log import EventLog, merge
+from features.rows import Rows
 from serving.errors import RequestError
 
 MOST_EVENTS = 10_000
@@ -35,15 +36,16 @@ def inline_log(store: EventLog, customers: Sequence[tuple[str, Sequence[Mapping[
     """
     errors = _shape_errors(customers)
     frame = _frame(store, [(i, *item) for i, item in enumerate(customers) if i not in errors])
-    checkup = examine(frame, now_us, max_bad_share=1.0)
+    judged = frame.drop(columns="currency")  # it is the store's, or refused below
+    checkup = examine(judged, now_us, max_bad_share=1.0)
     bad_rows = checkup.quarantine
     for item, event, reason in zip(bad_rows[ITEM], bad_rows[EVENT], bad_rows["reason"], strict=True):
         errors.setdefault(int(item), _invalid(f"events[{event}]: {reason}. Correct it."))
     _refuse_foreign_money(store, frame, errors)
     _refuse_shared_messages(frame, errors)
-    bad = [customers[i][0] for i in errors]
-    good = checkup.good[~checkup.good["customer_id"].isin(bad)].drop(columns="currency").reset_index(drop=True)
-    return Inline(_joined(store, good), errors)
+    if errors:
+        checkup = examine(judged[~judged[ITEM].isin(list(errors))], now_us, max_bad_share=1.0)
+    return Inline(_joined(store, checkup.rows), errors)
 
 
 def _shape_errors(customers: Sequence[tuple[str, Sequence[Mapping[str, object]]]]) -> dict[int, RequestError]:
@@ -122,10 +124,10 @@ def _refuse_shared_messages(frame: pd.DataFrame, errors: dict[int, RequestError]
         )
 
 
-def _joined(store: EventLog, good: pd.DataFrame) -> EventLog:
+def _joined(store: EventLog, good: Rows) -> EventLog:
     """The rows as a log in the store's codes and currency, with the stored events of those it knows."""
     fresh = to_log(good)
     known = [position for name in fresh.ids if (position := store.ids.find(name)) is not None]
     log = merge(store.slice(np.array(known, np.int64)), fresh)
     assert len(log.events) <= 256 - FIRST_CUSTOM or OTHER in store.events
-    return replace(log, opened_ts=store.first_ts if store.n_events else log.opened_ts)
+    return replace(log, opened_ts=store.first_ts, pulse=store.shop_pulse) if store.n_events else log

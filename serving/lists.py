@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from itertools import islice
 
 from models.reasons import Language, Reason
-from serving.records import ListPage, ListRow, ScoreRecord
+from serving.cursors import CursorPage, cursor, snapshot_of
+from serving.records import ListRow, ScoreRecord
 from serving.scoring import Scorer
 
-BESIDE = ("refunds", "visits", "email", "ads", "service", "advocacy", "channel", "discounts", "basket")
+BESIDE = (
+    "refunds", "visits", "carts", "email", "ads", "service", "advocacy", "channel", "discounts", "basket", "habits",
+)  # fmt: skip
 """Subjects that say something else than how often and how lately she has ordered."""
 
 
@@ -25,14 +28,16 @@ def at_risk(
     return [_row(rank, record, rhythm) for rank, (record, rhythm) in rows]
 
 
-def page(scorer: Scorer, scored_at: dt.datetime, offset: int, limit: int, lang: Language = "en") -> ListPage:
+def page(scorer: Scorer, scored_at: dt.datetime, offset: int, limit: int, lang: Language = "en") -> CursorPage:
     """A page of the list, with what it was made from."""
     total = len(scorer.population.at_risk)
     end = offset + limit
-    return ListPage(
+    is_last = end >= total
+    return CursorPage(
         name="at_risk", as_of=scorer.day, data_through=scorer.data_through, total=total, offset=offset,
-        next_offset=end if end < total else None, members=at_risk(scorer, scored_at, offset, limit, lang),
-        models=scorer.models,
+        next_offset=None if is_last else end,
+        next_cursor=None if is_last else cursor(snapshot_of(scorer), end),
+        members=at_risk(scorer, scored_at, offset, limit, lang), models=scorer.models,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from features.errors import RitornoError
-from serving.errors import NotReady, RequestError
+from serving.errors import NotReady, RequestError, StateError
 from serving.records import Problem
 
 WAIT_SECONDS = "2"
@@ -21,6 +21,10 @@ WAIT_SECONDS = "2"
 
 class TooMany(RitornoError):  # noqa: N818  # it reads as what was found
     """More items than one request may have."""
+
+
+class Gone(RitornoError):  # noqa: N818
+    """What a request goes back to does not stand any more."""
 
 
 class NotJson(RitornoError):  # noqa: N818
@@ -56,7 +60,6 @@ def add_problems(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RitornoError, _ours)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 Responses = dict[int | str, dict[str, Any]]
@@ -71,8 +74,12 @@ def described(*statuses: tuple[int, str]) -> Responses:
 
 
 PROBLEMS = described(
-    (404, "No such customer: check the id, or send her events."), (413, "Too many items: send several requests."),
-    (422, "A field is not as it should be; `errors` names it."), (503, "No model is loaded yet."),
+    (401, "No key, or an unknown or revoked one."), (403, "The key's scopes do not open this address."),
+    (404, "No such customer: check the id, or send her events."),
+    (406, "None of what Accept admits can be answered in."),
+    (413, "Too many items, or a body too large: send several requests."),
+    (422, "A field is not as it should be; `errors` names it."), (429, "Too many requests: wait Retry-After seconds."),
+    (503, "No model is loaded yet."),
 )  # fmt: skip
 
 
@@ -104,6 +111,10 @@ async def _http(request: Request, error: Exception) -> Response:
 async def _ours(_: Request, error: Exception) -> Response:
     if isinstance(error, NotReady):
         return problem(503, str(error), headers={"Retry-After": WAIT_SECONDS})
+    if isinstance(error, StateError):
+        return problem(503, str(error), headers={"Retry-After": WAIT_SECONDS})
+    if isinstance(error, Gone):
+        return problem(410, str(error))
     if isinstance(error, TooMany):
         return problem(413, str(error))
     if isinstance(error, NotJson):
@@ -113,7 +124,3 @@ async def _ours(_: Request, error: Exception) -> Response:
     if isinstance(error, RequestError) and error.code == "unknown_customer":
         return problem(404, str(error))
     return problem(400, str(error))
-
-
-async def _unexpected(_: Request, error: Exception) -> Response:
-    return problem(500, f"An error of ours ({type(error).__name__}); the service's log has it. Please report it.")

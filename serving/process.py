@@ -16,27 +16,43 @@ from features.errors import RitornoError
 from features.store import open_store
 from serving import bundles
 from serving.app import create_app
+from serving.keyring import Keyring
+from serving.logs import as_json
 from serving.publisher import Publisher, command
 from serving.settings import Settings
+from serving.tracing import tracer
 
 
-def serve(settings: Settings, publish: bool, say: Callable[[str], object]) -> None:
-    """Answer on the settings' host and port until stopped; with `publish`, bring the models from the registry too."""
-    open_store(settings.store)  # refuses to start on what it could never answer from
+def serve(settings: Settings, publish: bool, without_keys: bool, say: Callable[[str], object]) -> None:
+    """Answer on the settings' host and port until stopped; with `publish`, bring the models from the registry too.
+
+    Raises RitornoError when it could never answer, or would answer anyone: without_keys says that this is meant.
+    """
+    open_store(settings.store)
+    has_keys = Keyring(settings.database_url).is_needed
+    if not (has_keys or settings.is_loopback or without_keys):
+        raise RitornoError(
+            f"--host: found {settings.host}, which other machines can reach, and no keys: anyone there could read "
+            "every customer's scores. Make a key (python -m serving keys add NAME --scope score), use 127.0.0.1 "
+            "behind a proxy that checks who asks, or add --i-know."
+        )
     with listening(settings) as listener, ExitStack() as running:
         publisher = running.enter_context(Publisher(command(settings))) if publish else None
-        say(_greeting(settings, listener.getsockname()[1]))
-        app = create_app(settings, lambda: publisher.problem if publisher else None)
-        config = uvicorn.Config(app, log_level="warning", access_log=False)  # paths hold customer ids
+        say(_greeting(settings, listener.getsockname()[1], has_keys))
+        app = create_app(settings, lambda: publisher.problem if publisher else None, tracer())
+        as_json()
+        config = uvicorn.Config(app, log_config=None, log_level="warning", access_log=False)  # its own would hold ids
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def _greeting(settings: Settings, port: int) -> str:
+def _greeting(settings: Settings, port: int, has_keys: bool) -> str:
     """Where it answers, to whom, and from what."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    whom = (
-        "this machine only, since there are no keys yet" if settings.is_loopback else "anyone who reaches it: no keys"
-    )
+    whom = "anyone who reaches it: no keys"
+    if settings.is_loopback:
+        whom = "this machine only, since there are no keys yet (python -m serving keys add NAME --scope score)"
+    if has_keys:
+        whom = "whoever holds a key"
     lines = [f"http://{host}:{port} answers {whom} (store {settings.store}, models {settings.bundle})"]
     if not bundles.current(settings.bundle):
         lines.append("no model is published yet: answers begin with the first (python -m training fit)")

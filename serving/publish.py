@@ -49,7 +49,7 @@ def publish(root: Path, alias: str = "champion") -> Path | None:
 
     Raises PublishError when the registry cannot be read or its champions cannot be served; the old bundle stays.
     """
-    return _bring(root, look_up(alias))
+    return _bring(root, _looked_up(root, alias))
 
 
 def watch(
@@ -64,7 +64,7 @@ def watch(
     trouble = ""
     while True:
         try:
-            wanted = look_up(alias)
+            wanted = _looked_up(root, alias)
             attempt = attempt if attempt and attempt.wanted == wanted else _Attempt(wanted, poll_seconds)
             if attempt.is_due(poll_seconds):
                 if bundle := _bring(root, wanted):
@@ -114,6 +114,19 @@ def _bring(root: Path, wanted: Champions) -> Path | None:
         why = f"cannot write {root} ({error.strerror or error}). Make room there, or choose a writable --bundle."
         raise _noted(root, PublishError(f"publish: {_named(wanted)} could not be brought here: {why}")) from error
     return bundle
+
+
+def _looked_up(root: Path, alias: str) -> Champions:
+    """`look_up`, and a note beside the bundles for /readyz while it fails; where the disk takes none, there is none."""
+    try:
+        wanted = look_up(alias)
+    except PublishError as error:
+        with suppress(OSError):
+            bundles.unreach(root, str(error))
+        raise
+    with suppress(OSError):
+        bundles.unreach(root, None)
+    return wanted
 
 
 def _noted(root: Path, error: PublishError) -> PublishError:

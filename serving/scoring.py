@@ -152,5 +152,5 @@ def date(instant: int) -> dt.date:
 
 def _last_days(log: EventLog) -> Int64s:
     """The end of the day of each customer's latest event."""
-    latest = np.asarray(log.columns["ts"], np.int64)[log.offsets[1:] - 1]
+    latest = np.asarray(log.columns["ts"][log.ends - 1], np.int64)
     return latest // DAY_US * DAY_US + DAY_US - 1

@@ -11,6 +11,8 @@ from typing import Literal
 
 AsOfMode = Literal["data", "now"]
 
+SQLITE = "sqlite:///"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -18,6 +20,8 @@ class Settings:
 
     as_of: `data` answers as of the end of the store's last day, `now` as of the end of today (UTC).
     poll_seconds: how often the publisher asks the registry. MLFLOW_TRACKING_URI is MLflow's own affair.
+    stale_after_days: with as_of `now`, how old the latest event may be before /readyz says so.
+    database: SQLAlchemy's URL of what the service itself remembers; empty for the file `ritorno.db` beside the store.
     """
 
     store: Path = Path("var/store")
@@ -26,6 +30,13 @@ class Settings:
     port: int = 8000
     poll_seconds: float = 2.0
     as_of: AsOfMode = "data"
+    database: str = ""
+    stale_after_days: int = 3
+
+    @property
+    def database_url(self) -> str:
+        """Where keys and audit are kept: as chosen, or `ritorno.db` beside the store."""
+        return self.database or _beside(self.store)
 
     @property
     def is_loopback(self) -> bool:
@@ -50,3 +61,17 @@ def bundle_folder(store: Path, chosen: Path | None = None) -> Path:
     """Where a store's models are published: as chosen, $RITORNO_BUNDLE, or the folder `bundle` beside the store."""
     named = chosen or os.environ.get("RITORNO_BUNDLE")
     return Path(named) if named else store.resolve().parent / "bundle"
+
+
+def database_url(store: Path) -> str:
+    """Where keys and audit are kept: $RITORNO_DATABASE, or the file `ritorno.db` beside the store."""
+    return os.environ.get("RITORNO_DATABASE") or _beside(store)
+
+
+def has_database(url: str) -> bool:
+    """Whether there is a database to look into: a file that is there, or a server that somebody has named."""
+    return Path(url.removeprefix(SQLITE)).exists() if url.startswith(SQLITE) else True
+
+
+def _beside(store: Path) -> str:
+    return f"{SQLITE}{store.resolve().parent / 'ritorno.db'}"

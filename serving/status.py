@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import os
+import shutil
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
+from serving import bundles
 from serving.current import Current
 from serving.records import Readiness, Version
+
+ROOM_BYTES = 50_000_000
 
 
 def readiness(current: Current) -> Readiness:
@@ -19,6 +26,46 @@ def readiness(current: Current) -> Readiness:
         status="ready", as_of=scorer.day, data_through=scorer.data_through, customers=scorer.log.n_customers,
         models=scorer.models, problems=current.problems,
     )  # fmt: skip
+
+
+def amiss(current: Current, now: dt.datetime) -> list[str]:
+    """What /readyz tells beside what is wrong with models and events themselves: it is old, or cannot be renewed."""
+    settings = current.settings
+    found = [bundles.unreached(settings.bundle), _stale(current, now), disk_problem(settings.bundle)]
+    return [text for text in found if text]
+
+
+def _stale(current: Current, now: dt.datetime) -> str | None:
+    """Where scores are as of today, events of long ago make everybody look silent."""
+    settings = current.settings
+    if settings.as_of != "now" or not current.is_ready:
+        return None
+    day = current.scorer.data_through
+    old_days = (now.date() - day).days
+    if old_days <= settings.stale_after_days:
+        return None
+    return (
+        f"events: the latest is of {day}, {old_days:,} days ago, expected within {settings.stale_after_days} days: "
+        "as of today everybody looks silent. Load newer events (python -m features ingest), or start with --as-of data."
+    )
+
+
+def disk_problem(folder: Path) -> str | None:
+    """Why new models cannot be put into a folder; None if they can, or if it is not there yet."""
+    if not folder.exists():
+        return None
+    if not os.access(folder, os.W_OK):
+        return (
+            f"disk: {folder} cannot be written, so promoted models are not picked up. Make it writable, or run the "
+            "publisher elsewhere (--no-publish)."
+        )
+    free = shutil.disk_usage(folder).free
+    if free >= ROOM_BYTES:
+        return None
+    return (
+        f"disk: {free / 1e6:,.0f} MB are free at {folder}, expected at least {ROOM_BYTES / 1e6:,.0f}: neither promoted "
+        "models nor the audit may find room. Make room there."
+    )
 
 
 def versions(current: Current) -> Version:

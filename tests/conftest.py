@@ -42,7 +42,7 @@ def log_of():
     def log(text):
         checkup = examine(_raw_events(text), NOW_US, max_bad_share=0.0)
         checkup.raise_if_unfit()
-        return to_log(checkup.good)
+        return to_log(checkup.rows)
 
     return log
 
@@ -61,7 +61,7 @@ def seen(log_of, policy):
     """`seen(text, "2024-03-31")["orders"]`: every feature of the log's first customer (or the named one) at as_of."""
 
     def row(text, as_of, customer_id=None, policy=policy):
-        log = text if hasattr(text, "offsets") else log_of(text)
+        log = text if hasattr(text, "sizes") else log_of(text)
         table = build(log, [as_of], policy)
         position = 0 if customer_id is None else log.ids.find(customer_id)
         values = table.values[table.customer == position]
@@ -84,7 +84,7 @@ def simulated():
 def shop_log(simulated):
     """Its event log."""
     raw = simulated.events.assign(row=range(1, len(simulated.events) + 1))
-    return to_log(examine(raw, NOW_US).good)
+    return to_log(examine(raw, NOW_US).rows)
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ def shop():
     """Two and a half years of 700 people: leads, refunds, e-mails, channels, reviews."""
     events = simulate(customers=700, seed=3).events
     checkup = examine(events[[name for name in events if name in COLUMNS]], instant("2030-01-01"))
-    return to_log(checkup.good)
+    return to_log(checkup.rows)
 
 
 @pytest.fixture(scope="session")

@@ -320,6 +320,7 @@ def test_the_openapi_description_names_every_route(ask):
     paths = ask("GET", "/openapi.json").json()["paths"]
     assert set(paths) == {
         "/v1/customers/{customer_id}/scores", "/v1/scores", "/v1/lists/at_risk", "/healthz", "/readyz", "/version",
+        "/metrics",
     }  # fmt: skip
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.batches import check_features, judged, log_columns, logs, table_batch, typed_schema, whole_customers
-from features.doctor import examine, examine_digest
+from features.digest import examine_digest
+from features.doctor import examine
 from features.errors import RitornoError
 from features.ingest import to_log
 from features.table import build, instant, shop_gaps, shop_policy
@@ -167,9 +168,9 @@ def test_gaps_gathered_from_small_logs_are_the_shops(partition, shop_log):
 
 def test_a_rows_key_does_not_depend_on_rows_that_have_a_message_id():
     row = {"customer_id": "ann", "ts": "2024-01-05", "amount": 1}
-    alone = to_log(examine(pd.DataFrame([row]), NOW_US).good)
+    alone = to_log(examine(pd.DataFrame([row]), NOW_US).rows)
     among = pd.DataFrame([{**row, "message_id": "m1"}, {**row, "message_id": "m1"}, {**row, "message_id": None}])
-    keys = to_log(examine(among, NOW_US).good).columns["row_key"].tolist()
+    keys = to_log(examine(among, NOW_US).rows).columns["row_key"].tolist()
     assert alone.columns["row_key"][0] in keys
 
 

@@ -12,7 +12,7 @@ from models.blend import Blend, expectation_alone
 from models.calibration import Calibration, fit_calibration, log_loss, worth_it
 from models.examples import EXPECTED, matrix
 from models.expectation import Btyd, Expectation, Rate, expecter_from_params, fit_expecter
-from models.fitting import leftover, stretched_horizon, usable_inputs
+from models.fitting import leftover, stretched_horizon, trust, usable_inputs
 from models.intervals import Interval, fit_interval
 from models.linear import Linear, compressed, fit_linear
 from models.links import LARGEST_MARGIN, ORDER_DAYS, PURCHASE, SPEND
@@ -137,6 +137,10 @@ def test_a_blends_total_is_what_its_expectation_says_of_today(made, fit):
     assert days.sum() == pytest.approx(fit.dataset.expecter.expect(table, 60).order_days.sum(), rel=1e-3)
 
 
+def test_few_customers_leave_the_say_to_the_expectation():
+    assert [trust(n) for n in (0, 100, 300, 3_000)] == pytest.approx([0, 0.1, 0.5, 0.99], abs=0.001)
+
+
 def test_codes_dates_and_constants_are_not_learnt_from(fit):
     usable = dict(zip([*fit.buyers.table.names, *EXPECTED], usable_inputs(fit.buyers), strict=True))
     assert usable["silence_days"]
@@ -205,6 +209,15 @@ def test_the_interval_covers_what_it_promises():
     assert ((low <= came) & (came <= high)).mean() == pytest.approx(0.8, abs=0.02)
     small = forecast[10_000:] < 10
     assert ((low <= came) & (came <= high))[small].mean() == pytest.approx(0.8, abs=0.05)
+
+
+def test_where_many_spend_nothing_all_that_may_be_missed_lies_above():
+    rng = np.random.default_rng(0)
+    forecast = rng.gamma(4, 10, 20_000)
+    came = np.where(rng.random(20_000) < 0.6, 0.0, 2.5 * rng.gamma(2, forecast / 2))
+    low, high = fit_interval(forecast[:10_000], came[:10_000]).around(forecast[10_000:])
+    assert (low == 0).all()
+    assert (came[10_000:] <= high).mean() == pytest.approx(0.8, abs=0.02)
 
 
 @pytest.mark.parametrize("n", [0, 1, 5, 40])

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from features.algebra import ORDERS, count, days_with, events, share, total
+from features.algebra import ORDERS, count, days_with, distinct, events, share, total
 from features.catalogue import CATALOGUE, engagement, fingerprint, lifecycle, orders, pick, rhythm, season, value
 from features.catalogue.declare import Feature
 from features.errors import UnknownName
@@ -82,6 +82,11 @@ def test_a_stream_of_an_unknown_event_is_refused():
         compile_sweep([count(events("order_complete"))])
 
 
+def test_only_codes_are_counted_as_different():
+    with pytest.raises(UnknownName, match=r"distinct: found column 'amount', expected a column of codes"):
+        compile_sweep([distinct("amount", ORDERS)])
+
+
 def test_an_aggregate_of_an_unknown_column_is_refused():
     with pytest.raises(UnknownName, match="'price'"):
         compile_sweep([total("price", ORDERS)])
@@ -127,7 +132,13 @@ def test_whoever_has_done_nothing_has_a_null_in_every_nullable_feature(seen):
         ("no event with a channel", "ann 2024-03-01 order_completed 1"),
         ("no e-mail sent in the window", "ann 2023-12-01 email_sent\n ann 2024-03-01 email_opened"),
         ("no review with a rating", "ann 2024-03-01 review_submitted"),
+        (
+            "no kept order with a category",
+            "ann 2024-03-01 order_completed 1\n ann 2024-03-01 product_viewed category=hats",
+        ),
+        ("no kept order with a time of day", "ann 2024-03-01 order_completed 1"),
         ("the log is younger than 364 days", "ann 2023-03-08 order_completed 1"),
+        ("no whole year of the log lies around a past season, or too few orders", "ann 2022-03-08 order_completed 1"),
     ],
 )
 def test_a_feature_is_null_when_it_says_so(seen, null, one_event_less):
@@ -274,6 +285,79 @@ def test_engagement_counts_visits_carts_mail_and_service(seen):
     assert some(row, "is_unsubscribed") == [1]
     assert some(row, "first_channel", "last_channel") == [6, 4]  # seo, email
     assert some(row, "days_known", "days_since_any_event") == [8, 2]
+
+
+def test_categories_of_kept_orders_are_counted_once_each(seen):
+    text = """
+        ann 2024-01-01 order_completed 10 category=hats order_id=A
+        ann 2024-01-02 order_completed 10 category=shoes order_id=B
+        ann 2024-01-03 order_completed 10 category=hats order_id=C
+        ann 2024-01-04 order_completed 10
+        ann 2024-01-05 product_viewed category=coats
+        ann 2024-01-06 order_refunded 10 order_id=B
+    """
+    found = {day: seen(text, f"2024-01-0{day}")["order_categories"] for day in (1, 2, 5, 6)}
+    assert found == {1: 1, 2: 2, 5: 2, 6: 1}  # the refund takes the shoes back
+
+
+def test_thousands_of_categories_are_counted_exactly(log_of, policy):
+    log = log_of("\n".join(f"ann 2024-01-05 order_completed 1 category=c{n % 3000}" for n in range(5_000)))
+    assert one_value(log, distinct("category", ORDERS), "2024-01-05", policy) == 3_000
+
+
+def test_a_visit_ends_after_thirty_minutes_of_silence(seen):
+    text = """
+        ann 2024-01-30T09:00 page_viewed
+        ann 2024-03-01T09:00 page_viewed
+        ann 2024-03-01T09:30 product_added
+        ann 2024-03-01T09:45 email_sent
+        ann 2024-03-01T10:00 order_completed 10
+        ann 2024-03-01T10:30:01 page_viewed
+        ann 2024-03-01T11:00 email_opened
+        ann 2024-03-01T11:29 email_clicked
+    """  # the 30th of January; 9:00 to 10:00, 10:30 and 11:29: mail that is sent or opened is no act at the shop
+    assert some(seen(text, "2024-03-05"), "sessions_30d", "sessions_trend_30d") == [3, 2]
+
+
+def test_a_visit_belongs_to_the_window_in_which_it_begins(seen):
+    text = "ann 2024-01-31T23:50 page_viewed\n ann 2024-02-01T00:10 page_viewed"
+    assert some(seen(text, "2024-03-01"), "sessions_30d", "sessions_trend_30d") == [0, -1]  # February 1 to March 1
+    assert seen(text, "2024-02-29")["sessions_30d"] == 1
+
+
+def test_habits_are_shares_of_orders_by_weekday_and_hour(seen):
+    text = """
+        ann 2024-03-01T17:59 order_completed 10
+        ann 2024-03-02T18:00 order_completed 10
+        ann 2024-03-03T23:59 order_completed 10
+        ann 2024-03-10 order_completed 10
+    """  # a Friday, a Saturday and two Sundays; the last is known by its date alone
+    row = seen(text, "2024-03-12")
+    assert some(row, "weekend_order_share", "evening_order_share") == [3 / 4, 2 / 3]
+
+
+def test_coupons_are_counted_per_kept_order(seen):
+    text = """
+        ann 2024-03-01 order_completed 10 order_id=A
+        ann 2024-03-02 order_completed 10 order_id=B
+        ann 2024-03-02 coupon_redeemed
+        ann 2024-03-05 order_refunded 10 order_id=A
+    """
+    assert seen(text, "2024-03-04")["coupon_share"] == 1 / 2
+    assert seen(text, "2024-03-05")["coupon_share"] == 1
+
+
+def test_a_cart_is_abandoned_when_its_day_brings_no_order(seen):
+    text = """
+        ann 2024-02-01T10:00 product_added
+        ann 2024-03-01T10:00 product_added
+        ann 2024-03-01T11:00 checkout_started
+        ann 2024-03-02T10:00 product_added
+        ann 2024-03-02T10:10 order_completed 10 order_id=A
+        ann 2024-03-03T09:00 order_refunded 10 order_id=A
+        ann 2024-03-04T10:00 checkout_started
+    """  # the 1st and the 4th of March; what was paid back was ordered all the same, and February is too long ago
+    assert seen(text, "2024-03-05")["abandoned_cart_days_30d"] == 2
 
 
 def test_the_same_window_last_year_begins_364_days_before_as_of(seen, policy):

@@ -10,7 +10,8 @@ from features.doctor import examine
 from features.events import DAY_US
 from features.ingest import to_log
 from features.table import instant
-from training.dataset import MOST_WINDOWS, assemble, plan
+from features.windows import MOST_WINDOWS, plan
+from training.dataset import assemble
 
 NOW_US = instant("2030-01-01")
 
@@ -77,7 +78,7 @@ def traces(dataset):
 
 
 def log_of_rows(rows):
-    return to_log(examine(rows.assign(row=range(1, len(rows) + 1)), NOW_US).good)
+    return to_log(examine(rows.assign(row=range(1, len(rows) + 1)), NOW_US).rows)
 
 
 AS_OF = pd.Timestamp("2024-06-30")

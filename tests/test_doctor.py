@@ -222,7 +222,19 @@ def test_with_message_ids_alike_rows_are_told_apart():
     assert codes(checkup({**GOOD, "message_id": "1"}, {**GOOD, "message_id": "2"})) == []
 
 
-@pytest.mark.parametrize("refund", [{}, {"order_id": None}, {"order_id": "B"}])
+def test_message_ids_that_repeat_are_noted():
+    found = checkup(*({**GOOD, "customer_id": who, "message_id": "m1"} for who in ("ann", "ann", "bob", "cleo")))
+    assert {finding.code: finding.rows for finding in found.findings if finding.code != "short_history"} == {
+        "repeated_message_ids": 1, "message_id_collision": 2,
+    }  # fmt: skip
+    assert to_log(found.rows).n_events == 3  # once a customer
+
+
+def test_rows_without_a_message_id_do_not_share_one():
+    assert codes(checkup({**GOOD, "message_id": None}, {**GOOD, "message_id": None}, {**GOOD, "message_id": "m"})) == []
+
+
+@pytest.mark.parametrize("refund", [{}, {"order_id": None}, {"order_id": "B"}, {"order_id": "A", "customer_id": "bob"}])
 def test_a_refund_of_no_known_order_is_noted(refund):
     found = checkup({**GOOD, "order_id": "A"}, {**GOOD, "event": "order_refunded", **refund})
     assert codes(found) == ["refunds_without_orders"]
@@ -239,7 +251,7 @@ def test_a_log_without_orders_is_noted():
 def test_ids_that_differ_only_by_case_or_blanks_are_noted():
     found = checkup(GOOD, {**GOOD, "customer_id": "Ann "}, {**GOOD, "customer_id": "bob"})
     assert codes(found) == ["alike_ids"]
-    assert len(to_log(found.good).ids) == 3
+    assert len(to_log(found.rows).ids) == 3
 
 
 def test_ratings_on_another_scale_are_noted():

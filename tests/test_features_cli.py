@@ -1,6 +1,7 @@
 """`python -m features`: what each command prints and writes; bad input ends in a sentence and exit code 2."""
 
 import gzip
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import features.__main__ as features_main
 from features.__main__ import main
 from features.catalogue import CATALOGUE
 
@@ -28,7 +30,7 @@ def test_check_says_what_is_wrong_and_loads_nothing(folder, capsys):
     assert main(["check", "events.csv", "--max-bad", "0.3"]) == 0
     printed = capsys.readouterr().out
     assert "4 rows read, 3 good, 1 set aside" in printed
-    assert "warning: quarantined: found 1 rows: ts is not a date" in printed
+    assert "found 1 rows: ts is not a date" in printed
     assert [path.name for path in folder.iterdir()] == ["events.csv"]
 
 
@@ -76,7 +78,17 @@ def test_list_prints_every_feature(capsys):
     assert [line.split()[0] for line in printed] == list(CATALOGUE)
 
 
-@pytest.mark.parametrize("command", [[], ["check"], ["ingest"], ["list"], ["build"], ["sql"]])
+COMMANDS = re.findall(r"^    python -m features (\w+)", features_main.__doc__, re.MULTILINE)
+
+
+def test_every_command_is_in_the_modules_own_words(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    told = re.findall(r"^    ([a-z]+)  ", capsys.readouterr().out, re.MULTILINE)
+    assert COMMANDS == told == ["check", "ingest", "list", "build", "sql", "policy", "stages"]
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_every_command_has_a_help(command, capsys):
     with pytest.raises(SystemExit) as ended:
         main([*command, "--help"])
@@ -86,10 +98,13 @@ def test_every_command_has_a_help(command, capsys):
 
 def damaged_store(folder):
     main(["ingest", "events.csv", "--store", "shop"])
-    (folder / "shop/generation-000001/ts.npy").write_bytes(b"")
+    (folder / "shop/columns-000001/ts.bin").write_bytes(b"")
 
 
 BAD = {
+    "nothing to check": (["check"], "found neither FILE nor --store"),
+    "no folder to report to": (["check", "events.csv", "--out", "no/where.html"], "--out: cannot write"),
+    "a check for no days": (["check", "events.csv", "--horizon-days", "0"], "--horizon-days: found 0"),
     "a missing file": (["check", "missing.csv"], "found nothing at missing.csv"),
     "an empty file": (["check", "empty.csv"], "is empty"),
     "only a header": (["check", "header.csv"], "found no rows"),
@@ -113,6 +128,16 @@ BAD = {
     "a statement as of no day": (["sql", "--store", "good", "--as-of", "soon"], "--as-of: found 'soon'"),
     "a statement for no days": (["sql", "--store", "good", "--horizon-days", "0"], "--horizon-days: found 0"),
     "no folder to export to": (["sql", "--store", "good", "--export", "no/where.parquet"], "--export: cannot write"),
+    "no policy": (["build", "--store", "good", "--policy", "none.json"], "none.json: cannot be read"),
+    "a policy without fields": (["stages", "--store", "good", "--policy", "empty.csv"], "empty.csv: is neither JSON"),
+    "nothing to compare with": (["stages", "--store", "good", "--diff", "a.json", "b.json"], "a.json: cannot be read"),
+    "three policies": (
+        ["stages", "--store", "good", "--diff", "a.json", "b.json", "--horizon-days", "7"],
+        "--diff: found another policy or horizon",
+    ),
+    "a policy of no day": (["policy", "--store", "good", "--as-of", "soon"], "--as-of: found 'soon'"),
+    "a policy for no days": (["policy", "--store", "good", "--horizon-days", "0"], "--horizon-days: found 0"),
+    "no folder for the stages": (["stages", "--store", "good", "--out", "no/where.csv"], "--out: cannot write"),
     "no folder to write to": (["build", "--store", "good", "--out", "no/where.parquet"], "--out: cannot write"),
 }
 
@@ -136,7 +161,16 @@ def test_bad_input_ends_in_a_sentence_and_exit_code_2(folder, capsys, arguments,
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("arguments", [[], ["fetch"], ["check"], ["check", "events.csv", "--max-bad", "few"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fetch"],
+        ["ingest"],
+        ["check", "events.csv", "--format", "pdf"],
+        ["check", "events.csv", "--max-bad", "few"],
+    ],
+)
 def test_wrong_usage_ends_with_exit_code_2(folder, arguments):
     with pytest.raises(SystemExit) as ended:
         main(arguments)

@@ -153,6 +153,10 @@ def test_counts_agree_with_their_noun_and_what_is_typical_stands_beside(sentence
         ("refunds", "ann 2024-01-05 order_refunded 5 order_id=A", "1 refund, 1 order kept."),
         ("visits", "ann 2024-01-05 page_viewed", "1 page viewed in the last 30 days."),
         ("visits", "", "No visit in the last 30 days."),
+        ("carts", "ann 2024-01-05 product_added", "1 product put into the cart in the last 30 days."),
+        ("carts", "", "Nothing put into the cart in the last 30 days."),
+        ("habits", "", "No order at the weekend."),
+        ("habits", "ann 2024-01-06 order_completed 5", "50% of orders at the weekend."),
         ("email", MAIL, "2 e-mails sent and 1 open in the last 90 days."),
         ("email", "", "No e-mail sent in the last 90 days."),
         ("ads", "ann 2024-01-05 ad_clicked", "1 ad clicked in the last 90 days."),
@@ -175,6 +179,50 @@ def test_a_sentence_a_subject(sentence, subject, events, english):
         assert said == english
     assert italian.endswith(".")
     assert italian != said
+
+
+@pytest.mark.parametrize(
+    ("feature", "events", "english", "italian"),
+    [
+        ("sessions_30d", "ann 2024-01-05T09:00 page_viewed", "2 visits in the last 30 days.",
+         "2 visite negli ultimi 30 giorni."),
+        ("abandoned_cart_days_30d", "ann 2024-01-05 checkout_started",
+         "Left a cart without ordering on 1 day of the last 30.",
+         "Ha lasciato il carrello senza ordinare in 1 giorno degli ultimi 30."),
+        ("abandoned_cart_days_30d", "", "No cart left without an order in the last 30 days.",
+         "Nessun carrello lasciato senza ordine negli ultimi 30 giorni."),
+        ("coupon_share", "ann 2024-01-05 coupon_redeemed", "Coupons per order: 1.00.", "Buoni per ordine: 1,00."),
+        ("coupon_share", "", "No coupon redeemed.", "Nessun buono usato."),
+        ("order_categories", "ann 2024-01-05 order_completed 5 category=hats", "Ordered from 1 category.",
+         "Ha ordinato in 1 categoria."),
+        ("order_categories", "", "Categories of orders unknown.", "Categorie degli ordini non note."),
+        ("evening_order_share", "ann 2024-01-05T19:00 order_completed 5", "50% of orders in the evening.",
+         "50% degli ordini di sera."),
+        ("evening_order_share", "", "No order in the evening.", "Nessun ordine di sera."),
+    ],
+)  # fmt: skip
+def test_the_feature_that_weighs_most_in_its_subject_is_the_one_spoken_of(
+    log_of, policy, feature, events, english, italian
+):
+    facts = build(log_of(f"ann 2024-01-01T10:00 order_completed 20\n{events}"), ["2024-01-11"], policy)
+    (subject,) = (subject for subject, names in SUBJECTS.items() if feature in names)
+    said = [SENTENCES[subject](Row(facts, 0, lang, {}, {feature: 1.0})) for lang in ("en", "it")]
+    assert said == [(feature, english), (feature, italian)]
+
+
+def test_what_is_not_known_of_a_habit_is_said_to_be_unknown(log_of, policy):
+    facts = build(log_of("ann 2024-01-01 order_completed 20"), ["2024-01-11"], policy)
+    row = Row(facts, 0, "en", {}, {"evening_order_share": 1.0})
+    assert SENTENCES["habits"](row)[1] == "Time of day of orders unknown."
+
+
+def test_the_shops_season_is_said_as_a_share_of_its_usual(log_of, policy):
+    orders = [f"c{n} {np.datetime64('2022-01-01') + n // 3} order_completed 5" for n in range(3 * 600)]
+    facts = build(log_of("\n".join(orders)), ["2023-08-01"], policy)
+    row = Row(facts, 0, "en", {}, {"season_index": 1.0})
+    assert SENTENCES["season"](row) == (
+        "season_index", "In past years the shop had 100% of its usual orders in the season that follows.",
+    )  # fmt: skip
 
 
 def test_numbers_in_the_sentences_are_numbers_of_her_row(everyone):

@@ -47,7 +47,7 @@ def test_inline_events_of_a_stranger_score_as_if_they_had_been_loaded(scorer):
         {"ts": str(scorer.day), "amount": "25.50", "channel": None},
     ]
     raw = pd.DataFrame([{"customer_id": "new", **event} for event in events])
-    loaded = merge(scorer.log, to_log(examine(raw, 2 * scorer.as_of).good))
+    loaded = merge(scorer.log, to_log(examine(raw, 2 * scorer.as_of).rows))
     batch = replace(scorer, log=loaded)
     assert batch.score([batch.find("new")], SCORED_AT, explain=True) == [one(scorer, events)]
 

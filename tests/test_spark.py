@@ -23,6 +23,7 @@ import training.__main__
 from features.batches import table_batch
 from features.errors import EventsError
 from features.ingest import load_log
+from features.mapping import ColumnMapping
 from features.table import build, instant, shop_policy
 from models.bundle import load_champions
 from serving.csvs import score_row
@@ -270,7 +271,8 @@ def test_times_of_every_kind_are_the_instants_that_one_machine_reads(spark, gath
 
 def test_columns_of_other_names_are_mapped(gathered, tmp_path):
     pd.DataFrame({"Client": ["ann"], "When": ["2024-01-05"], "Total.sum": [1.0]}).to_parquet(tmp_path / "t.parquet")
-    log = gathered(tmp_path / "t.parquet", mapping={"customer_id": "Client", "ts": "When", "amount": "Total.sum"})
+    mapping = ColumnMapping({"customer_id": "Client", "ts": "When", "amount": "Total.sum"})
+    log = gathered(tmp_path / "t.parquet", mapping=mapping)
     assert [(row.customer_id, row.amount_minor) for row in log.rows.collect()] == [("ann", 100)]
 
 

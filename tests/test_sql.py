@@ -1,12 +1,7 @@
 """The rendered SQL on real engines, against the sweep: two ways from the same declarations to the same numbers."""
 
 import math
-import os
 import re
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -29,12 +24,14 @@ from features.algebra import (
     count,
     days_with,
     decayed,
+    distinct,
     events,
     first,
     gaps,
     known,
     largest,
     last,
+    sessions,
     smallest,
     total,
     when,
@@ -46,6 +43,9 @@ from features.events import end_of_day_us
 from features.lifecycle import Policy
 from features.sql import DIALECTS, NOT_TO_THE_BIT, export, statement
 from features.sweep import LOGS, compile_sweep
+from features.table import build
+
+pytest_plugins = ["postgres_fixtures"]
 
 RELATIVE = 1e-12
 ENGINES_OWN = re.compile(r"(?:orders|spend)_decayed_.*|.*_after_days|usual_gap_days|silence_deviations|log_spend_.*")
@@ -120,6 +120,15 @@ def test_duckdb_agrees_with_the_sweep_on_a_simulated_shop(shop_log, policy, duck
     assert_the_sweep_says_the_same(duck, shop_log, as_ofs, policy, "duckdb")
 
 
+@pytest.mark.parametrize("horizon_days", [7, 30, 90, 362, 365])
+def test_duckdb_agrees_on_the_season_of_the_shop(shop_log, policy, duck, horizon_days):
+    asked = policy.with_horizon(horizon_days)
+    noon = end_of_day_us("2025-03-02") - 43_200_000_000
+    as_ofs = [end_of_day_us("2023-06-30"), end_of_day_us("2024-09-30"), noon, end_of_day_us("2025-06-30")]
+    assert_the_sweep_says_the_same(duck, shop_log, as_ofs, asked, "duckdb", pick(["season_index"]))
+    assert horizon_days < 30 or build(shop_log, as_ofs[-1:], asked, ["season_index"]).values[0, 0] > 0
+
+
 @settings(laws, max_examples=20)
 @given(shop=shops())
 def test_duckdb_agrees_on_what_the_algebra_can_say_and_the_catalogue_does_not(shop, policy, duck):
@@ -139,6 +148,14 @@ BEYOND_THE_CATALOGUE = tuple(
         "ahead": count(EVERYTHING, days=(Edge(0, horizons=-3), Edge(20))),
         "visit_days": days_with(VISITS, days=90),
         "event_days": days_with(EVERYTHING),
+        "sessions": sessions(EVERYTHING),
+        "visits_last_year": sessions(VISITS, days=(100, 300)),
+        "app_visits": sessions(VISITS.only(channel="app") | REVIEWS, days=(Edge(0), Edge(0, horizons=2))),
+        "categories_viewed": distinct("category", VISITS),
+        "channels": distinct("channel", EVERYTHING),
+        "kinds_of_event": distinct("event", EVERYTHING),
+        "orders_by_the_hour": known("time_of_day", ORDERS, days=100),
+        "latest_time_of_day": last("time_of_day", EVERYTHING),
         **{
             f"{moment}_of_gaps": gaps(moment, VISITS | REVIEWS)
             for moment in ("count", "total", "squares", "last", "largest", "smallest", "log_total", "log_squares")
@@ -332,41 +349,11 @@ def test_the_command_prints_the_asked_dialect(shop, capsys):
 # ---------------------------------------------------------------- PostgreSQL
 
 
-def server_programs():
-    """The folder of an installed PostgreSQL server's programs, the newest first; None where there is none."""
-    installed = Path("/usr/lib/postgresql").glob("*/bin/initdb")
-    newest = sorted(installed, key=lambda path: float(path.parents[1].name), reverse=True)
-    on_path = [Path(found) for name in ("initdb",) if (found := shutil.which(name))]
-    return next((path.parent for path in [*newest, *on_path] if (path.parent / "pg_ctl").exists()), None)
-
-
 @pytest.fixture(scope="module")
-def postgres():
+def postgres(postgres_folder):
     """`postgres(log, sql)`: the statement's rows on a PostgreSQL server of our own, by customer_id."""
-    programs = server_programs()
-    if programs is None:
-        pytest.skip("no PostgreSQL server is installed (apt-get install postgresql)")
-    folder = Path(tempfile.mkdtemp(prefix="ritorno-pg-"))  # short enough for a socket; tmp_path is closed to others
-    user = {"user": "postgres"} if os.geteuid() == 0 else {}  # the server refuses to run as root
-    if user:
-        shutil.chown(folder, **user)
-    data, log_file = folder / "data", folder / "log"
-
-    def control(program, *arguments):
-        command = [programs / program, "-D", data, *arguments]
-        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, **user)
-
-    try:
-        control("initdb", "--auth=trust", "--username=ritorno", "--no-sync", "--encoding=UTF8", "--locale=C")
-        options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off -c jit=off"
-        control("pg_ctl", "start", "-w", "-l", log_file, "-o", options)
-        try:
-            with psycopg.connect(host=str(folder), user="ritorno", dbname="postgres", autocommit=True) as connection:
-                yield lambda log, sql: postgres_rows(connection, log, sql)
-        finally:
-            control("pg_ctl", "stop", "-m", "immediate")
-    finally:
-        shutil.rmtree(folder)
+    with psycopg.connect(host=str(postgres_folder), user="ritorno", dbname="postgres", autocommit=True) as connection:
+        yield lambda log, sql: postgres_rows(connection, log, sql)
 
 
 TYPES = {"string": "TEXT", "large_string": "TEXT", "int16": "SMALLINT", "int32": "INTEGER", "int64": "BIGINT"}

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from features.doctor import examine
 from features.errors import EventsError, StoreError
 from features.events import MOST_OWN_NAMES
+from features.ids import CustomerIds
 from features.ingest import ingest, load_log, to_log
-from features.log import CustomerIds, merge
+from features.log import merge
 from features.store import open_store, write_store, writing
 from features.table import build, instant
 
@@ -48,15 +49,15 @@ def load(tmp_path):
 
 
 def log_from(rows):
-    return to_log(examine(pd.DataFrame(rows), NOW_US).good)
+    return to_log(examine(pd.DataFrame(rows), NOW_US).rows)
 
 
 def rows_of(log):
     """The log's rows as names, so that logs with other codes can be compared."""
     channels = dict(enumerate(log.channels, start=64))
     events = dict(enumerate(log.events, start=64))
-    customers = np.repeat(np.array(log.ids[:], object), np.diff(log.offsets))
-    columns = [log.columns[name].tolist() for name in ("ts", "event", "channel", "amount", "category", "link")]
+    customers = np.repeat(np.array(log.ids[:], object), log.sizes)
+    columns = [log.column(name).tolist() for name in ("ts", "event", "channel", "amount", "category", "link")]
     return [
         (customer, ts // 86_400_000_000, events.get(event, event), channels.get(channel, channel), amount,
          None if category < 0 else log.categories[category], link)
@@ -118,10 +119,10 @@ def test_two_alike_orders_in_a_file_are_two_orders(load):
 def test_a_message_id_counts_once_in_a_file_and_across_files(load):
     header = "customer_id,ts,amount,message_id\n"
     assert load(header + "ann,2024-01-05,1.00,m1\nann,2024-01-05,1.00,m1\nann,2024-01-05,1.00,m2\n").rows_added == 2
-    done = load(header + "ann,2024-01-09,7.00,m2\nzoe,2024-01-05,1.00,m1\nzoe,2024-01-05,1.00,m3\n")
+    done = load(header + "ann,2024-01-09,7.00,m2\nzoe,2024-01-05,1.00,m3\nzoe,2024-01-05,1.00,m3\n")
     assert done.rows_added == 1
     assert done.log.ids[:] == ["ann", "zoe"]
-    assert done.log.columns["amount"].tolist() == [100, 100, 100]
+    assert done.log.column("amount").tolist() == [100, 100, 100]
 
 
 def test_a_row_without_a_message_id_is_known_by_its_content(load):
@@ -302,16 +303,18 @@ def test_a_missing_store_says_how_to_load_one(tmp_path):
 def test_another_format_is_refused(load, tmp_path):
     load(JANUARY)
     meta = tmp_path / "store/generation-000001/meta.json"
-    meta.write_text(json.dumps({**json.loads(meta.read_text()), "format": 2}))
-    with pytest.raises(StoreError, match=r"found format 2 .*expected 1"):
+    meta.write_text(json.dumps({**json.loads(meta.read_text()), "format": 1}))
+    with pytest.raises(StoreError, match=r"found format 1 .*expected 2.*Remove the folder"):
         open_store(tmp_path / "store")
 
 
-@pytest.mark.parametrize("name", ["ts.npy", "offsets.npy", "customers.blob.npy", "customers.ends.npy", "meta.json"])
+@pytest.mark.parametrize(
+    "name", ["ts.bin", "starts.npy", "sizes.npy", "customers.blob.npy", "customers.ends.npy", "meta.json"]
+)
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "rubbish"])
 def test_a_damaged_store_is_refused(load, tmp_path, name, damage):
     load(JANUARY)
-    path = tmp_path / "store/generation-000001" / name
+    path = tmp_path / "store" / ("columns-000001" if name.endswith(".bin") else "generation-000001") / name
     if damage == "missing":
         path.unlink()
     else:
@@ -323,8 +326,8 @@ def test_a_damaged_store_is_refused(load, tmp_path, name, damage):
 @pytest.mark.parametrize("array", [np.zeros(1, np.int64), np.zeros(2, np.float64), np.zeros((2, 2), np.int64)])
 def test_a_column_that_does_not_fit_the_others_is_refused(load, tmp_path, array):
     load(JANUARY)
-    np.save(tmp_path / "store/generation-000001/ts.npy", array)
-    with pytest.raises(StoreError, match=r"ts\.npy, expected \(2,\) int64"):
+    np.save(tmp_path / "store/generation-000001/starts.npy", array)
+    with pytest.raises(StoreError, match=r"starts\.npy, expected \(2,\) int64"):
         open_store(tmp_path / "store")
 
 

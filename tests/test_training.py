@@ -14,11 +14,12 @@ import pytest
 from features.events import DAY_US
 from features.ingest import load_log
 from features.table import build, instant
+from features.windows import origins
 from models.expectation import Expectation
 from models.transition import NAMES
 from training import registry
 from training.__main__ import main
-from training.backtest import OURS, WEIGHTS, Backtest, Fold, origins
+from training.backtest import OURS, WEIGHTS, Backtest, Fold
 from training.dataset import assemble
 from training.evaluate import (
     calibration_bins,

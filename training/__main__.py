@@ -30,9 +30,9 @@ from features.events import day_of
 from features.ingest import load_log
 from features.lifecycle import Policy
 from features.log import EventLog
-from features.readers import parse_mapping
+from features.mapping import read_mapping
 from features.store import open_store
-from training.dataset import Plan
+from features.windows import Plan
 from training.shops import SHOPS, events_of
 
 
@@ -133,7 +133,7 @@ def _log(options: argparse.Namespace) -> EventLog:
     if options.events is None:
         return open_store(options.store)
     source = events_of(options.events, Path("var") / options.events) if options.events in SHOPS else options.events
-    log, checkup = load_log(source, now_us(), parse_mapping(options.map), options.max_bad)
+    log, checkup = load_log(source, now_us(), read_mapping(options.mapping, options.map), options.max_bad)
     for finding in checkup.findings:
         print(f"  {finding}")
     return log
@@ -167,7 +167,7 @@ def _backtest(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from training.run import predict
 
-    log, checkup = load_log(options.events, now_us(), parse_mapping(options.map), options.max_bad)
+    log, checkup = load_log(options.events, now_us(), read_mapping(options.mapping, options.map), options.max_bad)
     for finding in checkup.findings:
         print(f"  {finding}")
     as_of = check_day(options.as_of)

@@ -18,6 +18,7 @@ from scipy.special import expit
 
 from features.events import DAY_US, day_of
 from features.log import EventLog
+from features.windows import origins
 from models.calibration import Calibration, fit_calibration, worth_it
 from models.examples import Examples, matrix
 from models.expectation import Expectation, fit_expecter
@@ -31,7 +32,6 @@ from training.fit import Fit
 Floats = npt.NDArray[np.float64]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-MOST_ORIGINS = 3
 WORTH_PROCESSES = 5_000  # customers; a process takes some ten seconds to import what it needs
 FAMILIES = ("bg_nbd", "pareto_nbd")
 OURS = "ritorno"
@@ -139,12 +139,6 @@ def backtest(
         )
         folds += [fold] if fold else []
     return Backtest(folds)
-
-
-def origins(log: EventLog, as_of: int, horizon_days: int) -> list[int]:
-    """Up to three past instants, half a horizon apart, the latest one horizon before as_of; each with log before it."""
-    candidates = [as_of - int(horizon_days * (1 + i / 2)) * DAY_US for i in range(MOST_ORIGINS)]
-    return [origin for origin in reversed(candidates) if (origin - log.first_ts) // DAY_US >= 1.5 * horizon_days]
 
 
 def fold_at(log: EventLog, origin: int, horizon_days: int) -> Fold | None:

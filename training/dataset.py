@@ -9,25 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.events import DAY_US
 from features.lifecycle import Policy
 from features.log import EventLog
 from features.table import Table, build, instant, shop_policy
+from features.windows import Plan, plan
 from models.examples import Examples
 from models.expectation import Expecter, fit_expecter
 from models.transition import states
 from training.labels import label
-
-MOST_WINDOWS = 8
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which past cut-offs to learn from: as_of instants (microseconds, ascending), and the horizon of their labels."""
-
-    as_of: int
-    cutoffs: tuple[int, ...]
-    horizon_days: int
 
 
 @dataclass(frozen=True)
@@ -44,20 +33,6 @@ class Dataset:
     def buyers(self) -> Examples:
         """The examples of those who had a kept order."""
         return self.examples.rows(self.examples.table.column("orders") > 0)
-
-
-def plan(log: EventLog, as_of: int, horizon_days: int) -> Plan:
-    """Windows of the horizon asked for, if the log is long enough to hold nearly two; else of a third of the log."""
-    span = (as_of - log.first_ts) // DAY_US
-    horizon = horizon_days if span >= 1.9 * horizon_days else max(span // 3, 1)
-    warm_up = span // 4
-    room = span - horizon - warm_up
-    if room < 0:
-        return Plan(as_of, (), horizon)
-    steps = min(int(np.ceil(room / max(horizon / 2, 1))), MOST_WINDOWS - 1)
-    step = min(max(room // steps, 1), max(horizon // 2, 1)) if steps else 1
-    back = [horizon + i * step for i in range(steps + 1)]
-    return Plan(as_of, tuple(as_of - days * DAY_US for days in reversed(back)), int(horizon))
 
 
 def assemble(log: EventLog, as_of: int | str, horizon_days: int | None = None) -> Dataset:

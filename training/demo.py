@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -148,7 +149,8 @@ def service(store: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-m", "serving", "api", "--store", str(store), "--port", str(port)])
+    line = [sys.executable, "-m", "serving", "api", "--store", str(store), "--port", str(port)]
+    process = subprocess.Popen(line, env={"RITORNO_LOG": "WARNING"} | os.environ)
     url = f"http://127.0.0.1:{port}"
     try:
         wait_until_ready(process, url)

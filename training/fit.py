@@ -18,19 +18,19 @@ from models.card import Card
 from models.churn import ChurnModel
 from models.clv import ClvModel, mean_spend_margin
 from models.examples import Examples, matrix
-from models.expectation import Btyd, Expectation, Expecter, fit_expecter
-from models.fitting import Fitted, Recipe, Today, fit_blend, leftover, stretched_horizon
+from models.expectation import Btyd, Expectation
+from models.fitting import Fitted, Recipe, Today, fit_blend, leftover
 from models.forest import from_booster
 from models.intervals import Interval, fit_interval
 from models.links import ORDER_DAYS, PURCHASE, SPEND, Link
 from models.transition import STATES, TransitionModel, observed_base
 from training.dataset import Dataset
+from training.level import at_its_own_total, level_windows, reading_horizon
 
 Floats = npt.NDArray[np.float64]
 
 TRANSITION_ROWS = 30_000
 TRANSITION_GROWTH = Growth(depth=3, learning_rate=0.15, most_rounds=60, patience=8, min_child_weight=10.0)
-TRUST_OF_DECAY = 0.5  # beyond the longest horizon seen, how much of the expectation's fading of demand is believed
 
 
 M = TypeVar("M", ChurnModel, ClvModel, TransitionModel)
@@ -69,10 +69,8 @@ class Fit:
     @cached_property
     def windows(self) -> list[tuple[Examples, Expectation]]:
         """Each past window, with what an expectation fitted at its cut-off says of as many order days as came."""
-        return [
-            (part, _at_its_own_total(part, self.dataset.expecter))
-            for part in (self.buyers.rows(self.buyers.table.as_of == w) for w in np.unique(self.buyers.table.as_of))
-        ]
+        parts = level_windows(self.dataset, self.horizon_days)
+        return [(part, at_its_own_total(part, self.dataset.expecter)) for part in parts]
 
     @cached_property
     def today(self) -> Today:
@@ -152,40 +150,18 @@ class Fit:
         )  # fmt: skip
 
     def _interval(self, model: ClvModel) -> Interval:
-        """From forecasts of the examples' windows, brought to the level that came."""
-        learnt = self.buyers
-        forecast = model.predict(learnt.table).spend
-        total = float(forecast.sum())
-        scale = float(learnt.spend.sum()) / total if total > 0 else 1.0
-        return fit_interval(forecast * scale, learnt.spend)
+        """From forecasts of past windows about as long as what is asked, brought to the level that came."""
+        forecast = [model.predict(part.table).spend for part, _ in self.windows]
+        came = [part.spend for part, _ in self.windows]
+        if not forecast:
+            return fit_interval(np.empty(0), np.empty(0))
+        said, spend = np.concatenate(forecast), np.concatenate(came)
+        total = float(said.sum())
+        return fit_interval(said * (float(spend.sum()) / total if total > 0 else 1.0), spend)
 
 
 def _learnt(card: Card, booster: xgb.Booster | None) -> Card:
     return card if booster is None else replace(card, basis="ml")
-
-
-def _at_its_own_total(part: Examples, start: Expecter) -> Expectation:
-    """What is expected at a window's cut-off, read at the horizon that has the order days which came."""
-    then = fit_expecter(part.table, start=start)
-    horizon = stretched_horizon(then, part.table, part.horizon_days, float(part.order_days.sum()))
-    return then.expect(part.table, horizon)
-
-
-def reading_horizon(dataset: Dataset, horizon_days: int) -> float:
-    """At which horizon to read the expectation for the one asked for, in days.
-
-    Within what was seen, as it is. Beyond it, the expectation's fading of demand is untested: half of it is believed.
-    """
-    seen = dataset.plan.horizon_days
-    if horizon_days <= 1.02 * seen:
-        return float(horizon_days)
-    buyers = dataset.today.rows(dataset.today.column("orders") > 0)
-    if not len(buyers):
-        return float(horizon_days)
-    total = {h: float(dataset.expecter.expect(buyers, h).order_days.sum()) for h in (seen, horizon_days)}
-    steady = total[seen] * horizon_days / seen
-    aim = (1 - TRUST_OF_DECAY) * steady + TRUST_OF_DECAY * total[horizon_days]
-    return stretched_horizon(dataset.expecter, buyers, horizon_days, aim)
 
 
 def _sampled(examples: Examples, most: int) -> Examples:

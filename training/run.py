@@ -139,7 +139,7 @@ def log_run(dataset: Dataset, test: Backtest, horizon_days: int) -> None:
         {
             "as_of": str(day_of(dataset.plan.as_of)), "horizon_days": horizon_days, "policy": dataset.policy.version,
             "features": dataset.today.fingerprint, "customers": len(dataset.today), "events": log.n_events,
-            "data": f"{int(np.bitwise_xor.reduce(np.asarray(log.columns['row_key']), initial=np.uint64(0))):016x}",
+            "data": log.fingerprint,
             "examples": len(dataset.examples), "cutoffs": ",".join(str(day_of(t)) for t in dataset.plan.cutoffs),
         }
     )  # fmt: skip

@@ -16,7 +16,7 @@ from features.catalogue import pick
 from features.lifecycle import Policy
 from features.log import EventLog
 from features.table import AsOf, build, instant, shop_policy
-from training.dataset import Plan, plan
+from features.windows import Plan, plan
 from training.labels import label
 
 LABELS = ("order_days_within_horizon", "spend_within_horizon", "lifecycle_stage_after", "activity_status_after")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from features.lifecycle import Policy
 from features.spark import SparkLog
 from features.table import AsOf, instant
-from training.dataset import Plan, plan
+from features.windows import Plan, plan
 from training.snapshots import snapshot_rows, snapshot_schema
 
 if TYPE_CHECKING:

@@ -1,12 +1,35 @@
 """What she does besides ordering: visits, carts, e-mail, ads, channels, service, advocacy."""
 
-from features.algebra import EVERYTHING, ORDERS, AsOf, count, events, first, last, share, when
+from features.algebra import (
+    EVERYTHING,
+    ORDERS,
+    AsOf,
+    Stream,
+    count,
+    days_with,
+    events,
+    first,
+    last,
+    sessions,
+    share,
+    when,
+)  # fmt: skip
 from features.catalogue.declare import Feature
 from features.lifecycle import ADVOCACY
 
 VISITS = events("page_viewed", "product_viewed")
 CARTS = events("product_added")
 SENT, OPENED, CLICKED = events("email_sent"), events("email_opened"), events("email_clicked")
+
+ANY_ORDER = Stream(goal_any=True)
+HER_ACTS = ANY_ORDER | events(
+    "page_viewed", "product_viewed", "product_added", "product_removed", "checkout_started", "coupon_redeemed",
+    "order_completed", "booking_completed", "signed_up", "email_clicked", "ad_clicked",
+)  # fmt: skip
+"""What she herself does at the shop; not what is sent to her, nor mail that a program may have opened."""
+CARTS_OR_CHECKOUTS = events("product_added", "checkout_started")
+# Can be below 0 only where as_of is not the end of a day: the window then begins between a cart and its order.
+LEFT_CARTS = days_with(CARTS_OR_CHECKOUTS | ANY_ORDER, days=30) - days_with(ANY_ORDER, days=30)
 
 IN_A_CHANNEL = count(ORDERS) - count(ORDERS.only(channel="unknown"))
 
@@ -23,7 +46,19 @@ FEATURES = (
         "visits_trend_30d", count(VISITS, days=30) - count(VISITS, days=(30, 60)),
         "Views in the last 30 days, less those in the 30 before.", "views", low=None,
     ),
+    Feature(
+        "sessions_30d", sessions(HER_ACTS, days=30),
+        "Visits begun in the last 30 days: runs of her own acts without 30 minutes' silence.", "sessions",
+    ),
+    Feature(
+        "sessions_trend_30d", sessions(HER_ACTS, days=30) - sessions(HER_ACTS, days=(30, 60)),
+        "Visits begun in the last 30 days, less those in the 30 before.", "sessions", low=None,
+    ),
     Feature("carts_30d", count(CARTS, days=30), "Products put into the cart in the last 30 days.", "products"),
+    Feature(
+        "abandoned_cart_days_30d", when(LEFT_CARTS > 0, LEFT_CARTS, 0.0),
+        "Days of the last 30 with a cart filled or a checkout begun, and no order.", "days", high=31,
+    ),
     Feature("emails_sent_90d", count(SENT, days=90), "E-mails sent to her in the last 90 days.", "e-mails"),
     Feature("emails_opened_30d", count(OPENED, days=30), "E-mails opened in the last 30 days.", "e-mails"),
     Feature("emails_opened_90d", count(OPENED, days=90), "E-mails opened in the last 90 days.", "e-mails"),

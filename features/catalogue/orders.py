@@ -1,6 +1,6 @@
 """How much and how often: kept orders over all time and in windows."""
 
-from features.algebra import LOOSE_REFUNDS, ORDERS, Edge, count, days_with, events, share
+from features.algebra import LOOSE_REFUNDS, NULL, ORDERS, Edge, count, days_with, distinct, events, known, share, when
 from features.catalogue.declare import Feature
 
 WINDOWS = (7, 14, 30, 60, 90, 180, 365)
@@ -39,4 +39,8 @@ FEATURES = (
         "Refunds per kept order.", "refunds an order", null="no kept order",
     ),
     Feature("loose_refunds", count(LOOSE_REFUNDS), "Refunds whose order is not in the log.", "refunds"),
+    Feature(
+        "order_categories", when(known("category", ORDERS) > 0, distinct("category", ORDERS), NULL),
+        "Different categories of her kept orders.", "categories", low=1, null="no kept order with a category",
+    ),
 )  # fmt: skip

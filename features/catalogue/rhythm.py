@@ -1,6 +1,6 @@
-"""When: silence, tenure, and the gaps between days with a kept order."""
+"""When: silence, tenure, the gaps between days with a kept order, and the weekdays and hours of orders."""
 
-from features.algebra import NULL, ORDERS, AsOf, Call, Const, decayed, first, gaps, last, when
+from features.algebra import NULL, ORDERS, AsOf, Call, Const, count, decayed, first, gaps, known, last, share, when
 from features.catalogue.declare import Feature
 from features.lifecycle import AT_RISK_AFTER, LAPSED_AFTER, LAST_GAP_Z, SILENCE, SILENCE_Z, USUAL_GAP
 
@@ -72,5 +72,14 @@ FEATURES = (
             f"Kept orders, each counting half after {days} days.", "orders",
         )
         for days in (14, 45, 120)
+    ),
+    Feature(
+        "weekend_order_share", share(count(ORDERS.only(weekdays=(5, 6))), count(ORDERS)),
+        "Share of kept orders placed on a Saturday or Sunday (UTC).", "share", high=1, null="no kept order",
+    ),
+    Feature(
+        "evening_order_share", share(count(ORDERS.only(hours=(18, 23))), known("time_of_day", ORDERS)),
+        "Share of kept orders placed from 18 to 24 UTC, of those with a time of day.", "share",
+        high=1, null="no kept order with a time of day",
     ),
 )  # fmt: skip

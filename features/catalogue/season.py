@@ -1,10 +1,10 @@
-"""Where in the year, and what she did then last year."""
+"""Where in the year, what she did then last year, and what the whole shop does in the season that follows."""
 
 from features.algebra import NULL, ORDERS, AsOf, Edge, days_with, total, when
 from features.catalogue.declare import Feature
 from features.catalogue.value import SPENDING, money
+from features.pulse import YEAR
 
-YEAR = 364  # whole weeks: the same weekdays as a year ago
 LAST_YEAR = (Edge(YEAR, horizons=-1), Edge(YEAR))
 HAS_LAST_YEAR = AsOf("log_age_days") >= YEAR
 
@@ -19,5 +19,10 @@ FEATURES = (
         "spend_same_window_last_year", when(HAS_LAST_YEAR, money(total("amount", SPENDING, days=LAST_YEAR)), NULL),
         "Net spend in the horizon_days that began 364 days ago.", "money", low=None,
         null="the log is younger than 364 days",
+    ),
+    Feature(
+        "season_index", AsOf("season_index"),
+        "Orders of the whole shop in past years' horizon_days from this day of the year, over those of an even year.",
+        "even seasons", null="no whole year of the log lies around a past season, or too few orders",
     ),
 )  # fmt: skip

@@ -9,6 +9,7 @@ from features.algebra import (
     count,
     days_with,
     decayed,
+    events,
     first,
     known,
     largest,
@@ -84,6 +85,10 @@ FEATURES = (
     Feature(
         "discount_share", share(count(ORDERS.only(discounted=True)), count(ORDERS)),
         "Share of kept orders with a discount.", "share", high=1, null="no kept order",
+    ),
+    Feature(
+        "coupon_share", share(count(events("coupon_redeemed")), count(ORDERS)),
+        "Coupons redeemed per kept order.", "coupons an order", null="no kept order",
     ),
     Feature(
         "log_spend_per_order_day", Call("log1p", when(SPEND_PER_DAY < 0, 0.0, SPEND_PER_DAY)),

@@ -11,6 +11,7 @@ from fastapi import Depends, Query, Request
 
 from models.reasons import Language
 from serving.current import Current
+from serving.keyring import Keyring
 from serving.problems import NotJson
 from serving.scoring import Scorer
 
@@ -42,6 +43,19 @@ async def json_only(request: Request) -> None:
         raise NotJson(
             f"Content-Type: found {found!r}, expected application/json. Send the header Content-Type: application/json"
         )
+
+
+async def recorded(request: Request, what: str, rows: int) -> None:
+    """Note in the audit that a list leaves the house, before it does; where there are keys, and so somebody to name.
+
+    Raises StateError: what cannot be recorded is not handed out.
+    """
+    keyring: Keyring = request.app.state.keyring
+    if keyring.is_needed:
+        from serving.audit import record
+
+        who = str(request.state.key)
+        await asyncio.to_thread(record, keyring.url, who, "list downloaded", what, rows, now())
 
 
 def now() -> dt.datetime:

@@ -7,12 +7,16 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from serving.csvs import list_csv
+from serving.cursors import CursorPage, offset_of, snapshot_of
 from serving.lists import at_risk, page
-from serving.problems import PROBLEMS
-from serving.records import ListPage
-from serving.routes.ask import Lang, ScorerNow, now, work
+from serving.problems import PROBLEMS, described
+from serving.routes.ask import Lang, ScorerNow, now, recorded, work
 
-router = APIRouter(prefix="/v1/lists", tags=["lists"], responses=PROBLEMS)
+router = APIRouter(
+    prefix="/v1/lists",
+    tags=["lists"],
+    responses=PROBLEMS | described((410, "The list has changed since the cursor was given: begin again.")),
+)
 
 PAGE = 100
 LARGEST_PAGE = 1_000
@@ -20,23 +24,31 @@ LARGEST_OFFSET = 2**53
 
 Limit = Annotated[int | None, Query(ge=1, le=LARGEST_PAGE, description="Members a page (100); CSV without it: all.")]
 Offset = Annotated[int, Query(ge=0, le=LARGEST_OFFSET, description="Members to skip: the last page's next_offset.")]
+Cursor = Annotated[str | None, Query(max_length=100, description="The last page's next_cursor; wins over offset.")]
 Format = Annotated[Literal["json", "csv"] | None, Query(description="Or say so by `Accept: text/csv`.")]
 
 
-@router.get("/at_risk", response_model=ListPage, responses={200: {"content": {"text/csv": {}}}})
+@router.get("/at_risk", response_model=CursorPage, responses={200: {"content": {"text/csv": {}}}})
 async def at_risk_list(
     request: Request,
     scorer: ScorerNow,
     limit: Limit = None,
     offset: Offset = 0,
+    cursor: Cursor = None,
     lang: Lang = "en",
     format: Format = None,
-) -> ListPage | Response:
+) -> CursorPage | Response:
     """Customers at risk, the most money at stake first, each with the reason in words."""
+    if cursor is not None:
+        offset = offset_of(cursor, snapshot_of(scorer))
     if format == "csv" or (format is None and "text/csv" in request.headers.get("accept", "")):
-        text = await work(LARGEST_PAGE, lambda: list_csv(at_risk(scorer, now(), offset, limit, lang)))
+        rows = await work(LARGEST_PAGE, lambda: at_risk(scorer, now(), offset, limit, lang))
+        text = await work(len(rows), lambda: list_csv(rows))
+        await recorded(request, f"at_risk as of {scorer.day}, csv", len(rows))
         name = f"at_risk_{scorer.day}.csv"
         return Response(
             text, media_type="text/csv; charset=utf-8", headers={"Content-Disposition": f"attachment; filename={name}"}
         )
-    return await work(limit or PAGE, lambda: page(scorer, now(), offset, limit or PAGE, lang))
+    found = await work(limit or PAGE, lambda: page(scorer, now(), offset, limit or PAGE, lang))
+    await recorded(request, f"at_risk as of {scorer.day}, json, from {offset + 1}", len(found.members))
+    return found

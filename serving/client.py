@@ -1,0 +1,118 @@
+"""The service from Python: `Client("http://localhost:8000", key).score("23474").churn.probability`.
+
+ServiceError    the service refused or failed; `status`, `detail` and `fields` say what to change
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from features.errors import RitornoError
+from models.reasons import Language
+from serving.records import ListRow, Readiness, ScoreRecord, ScoresAnswer
+
+MOST = 1_000  # customers that one request may have
+AGAIN = (429, 503)
+LONGEST_WAIT_SECONDS = 60.0
+
+
+class ServiceError(RitornoError):
+    """The service refused or failed. fields: (field, detail) of what is wrong in the request."""
+
+    def __init__(self, status: int, detail: str, fields: Sequence[tuple[str, str]] = ()) -> None:
+        """As the problem says."""
+        super().__init__(f"{status}: {detail}")
+        self.status, self.detail, self.fields = status, detail, list(fields)
+
+
+class Client:
+    """Asks again when the service says so (429, 503), up to `tries` times in all; a POST is done once all the same."""
+
+    def __init__(
+        self, url: str = "http://127.0.0.1:8000", key: str | None = None, timeout_seconds: float = 30.0, tries: int = 3
+    ) -> None:
+        """Nothing is asked yet."""
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_seconds)
+        self._tries = tries
+
+    def __enter__(self) -> Client:
+        """Connections are kept open until the `with` block ends."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close them."""
+        self._http.close()
+
+    def score(self, customer_id: str, explain: bool = False, lang: Language = "en") -> ScoreRecord:
+        """One customer's record. Raises ServiceError (404: nobody of that id)."""
+        path = f"/v1/customers/{quote(customer_id, safe='')}/scores"
+        return ScoreRecord.model_validate_json(self._ask("GET", path, params={"explain": explain, "lang": lang}))
+
+    def score_many(
+        self, customer_ids: Sequence[str] = (), customers: Sequence[Mapping[str, Any]] = (),
+        explain: bool = False, lang: Language = "en",
+    ) -> ScoresAnswer:  # fmt: skip
+        """Records of any number by id, and of `customers` who bring their events; beside them, who has none and why."""
+        items = [*(("customer_ids", each) for each in customer_ids), *(("customers", each) for each in customers)]
+        answers = [self._score_some(some, explain, lang) for some in _batches(items)]
+        return ScoresAnswer(
+            scores=[score for answer in answers for score in answer.scores],
+            errors=[error for answer in answers for error in answer.errors],
+        )
+
+    def at_risk(self, lang: Language = "en", page: int = MOST) -> Iterator[ListRow]:
+        """Everybody on the at-risk list, the most at stake first. Raises ServiceError (410: it changed meanwhile)."""
+        params: dict[str, Any] = {"limit": page, "lang": lang}
+        while True:
+            found = json.loads(self._ask("GET", "/v1/lists/at_risk", params=params))
+            yield from map(ListRow.model_validate, found["members"])
+            if found["next_cursor"] is None:
+                return
+            params["cursor"] = found["next_cursor"]
+
+    def ready(self) -> Readiness:
+        """What is served, and what is amiss. Raises ServiceError while nothing is."""
+        return Readiness.model_validate_json(self._ask("GET", "/readyz"))
+
+    def _score_some(self, some: Sequence[tuple[str, Any]], explain: bool, lang: Language) -> ScoresAnswer:
+        body: dict[str, list[Any]] = {"customer_ids": [], "customers": []}
+        for kind, item in some:
+            body[kind].append(item)
+        params, headers = {"explain": explain, "lang": lang}, {"Idempotency-Key": uuid.uuid4().hex}
+        return ScoresAnswer.model_validate_json(
+            self._ask("POST", "/v1/scores", params=params, json=body, headers=headers)
+        )
+
+    def _ask(self, method: str, path: str, **options: Any) -> bytes:
+        for left in reversed(range(self._tries)):
+            answer = self._http.request(method, path, **options)
+            if not (left and answer.status_code in AGAIN):
+                break
+            time.sleep(min(float(answer.headers.get("retry-after", 1)), LONGEST_WAIT_SECONDS))
+        if answer.is_success:
+            return answer.content
+        raise _error(answer)
+
+
+def _batches(items: Sequence[tuple[str, Any]]) -> list[Sequence[tuple[str, Any]]]:
+    return [items[start : start + MOST] for start in range(0, len(items), MOST)]
+
+
+def _error(answer: httpx.Response) -> ServiceError:
+    try:
+        said = answer.json()
+        fields = [(each["field"], each["detail"]) for each in said.get("errors", [])]
+        return ServiceError(answer.status_code, said["detail"], fields)
+    except (ValueError, KeyError, TypeError, AttributeError):  # a proxy's page, not ours
+        return ServiceError(answer.status_code, answer.reason_phrase)

@@ -1,0 +1,19 @@
+"""For Prometheus."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from serving.metrics import Metrics
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(request: Request) -> Response:
+    """Requests, models, data and scores in Prometheus's text format."""
+    found: Metrics = request.app.state.metrics
+    return Response(await asyncio.to_thread(found.text), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,54 @@
+"""How much in all: at which horizon the expectation is read, and which windows its error is read off."""
+
+import numpy as np
+import pytest
+
+from features.events import DAY_US
+from models.links import ORDER_DAYS, PURCHASE
+from training.dataset import assemble
+from training.level import at_its_own_total, level_windows, reading_horizon
+
+
+@pytest.fixture(scope="module")
+def young(shop_log):
+    """The shop when it was 200 days old, asked for the 200 days to come: more than it can have learnt about."""
+    return assemble(shop_log, shop_log.first_ts + 200 * DAY_US, 200)
+
+
+def days_ahead(dataset, part):
+    """How long after each window's cut-off as_of is."""
+    return (dataset.plan.as_of - int(part.table.as_ofs[0])) // DAY_US
+
+
+def test_within_what_was_seen_the_level_is_read_off_the_windows_that_are_learnt_from(fit):
+    parts = level_windows(fit.dataset, 60)
+    assert sum(map(len, parts)) == len(fit.buyers)
+    assert {part.horizon_days for part in parts} == {60}
+
+
+def test_beyond_it_the_windows_are_as_long_against_their_history_as_what_is_asked_and_end_today(young):
+    parts = level_windows(young, 200)
+    assert [part.horizon_days for part in parts] == [115, 100, 85]
+    assert [days_ahead(young, part) for part in parts] == [115, 100, 85]
+    assert all((part.table.column("orders") > 0).all() for part in parts)
+
+
+def test_a_question_far_beyond_the_log_is_compared_with_two_thirds_of_it(young):
+    assert [part.horizon_days for part in level_windows(young, 3650)][1] == 133
+
+
+def test_a_log_of_a_day_has_no_window_to_read_a_level_off(shop_log):
+    assert level_windows(assemble(shop_log, shop_log.first_ts, 30), 30) == []
+
+
+def test_the_expectation_is_read_as_it_is_within_and_later_beyond(fit, young):
+    assert reading_horizon(fit.dataset, 60) == 60
+    assert reading_horizon(young, 200) >= 200  # half of the fading is not believed
+
+
+def test_a_window_is_compared_at_the_order_days_that_came(young):
+    part = level_windows(young, 200)[1]
+    expected = at_its_own_total(part, young.expecter)
+    assert expected.order_days.sum() == pytest.approx(part.order_days.sum(), rel=0.01)
+    assert np.isfinite(PURCHASE.margin(expected.purchase_probability)).all()
+    assert np.isfinite(ORDER_DAYS.margin(expected.order_days)).all()
