@@ -93,7 +93,8 @@ class SparkLog:
     def until(self, instant_us: int) -> SparkLog:
         """The log as it was at an instant: events up to and including it."""
         shop = replace(self.shop, pulse=self.shop.shop_pulse.until(instant_us))
-        return SparkLog(self.rows.filter(f"ts <= {instant_us}"), shop, min(self.last_ts, instant_us))
+        known = self.rows.filter(f"ts <= {instant_us}")
+        return SparkLog(known, shop, known.selectExpr("max(ts)").collect()[0][0] or 0)
 
     def with_pulse(self) -> SparkLog:
         """With the events a day of the whole shop, once counted; `gather` does it."""

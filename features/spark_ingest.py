@@ -78,8 +78,7 @@ def read(spark: SparkSession, source: str, mapping: ColumnMapping | None = None)
         why = str(error).split("\n")[0][:200]
         todo = "Check the path; write times in microseconds." if "NANOS" in why else "Check the path."
         raise EventsError(f"events: {source} cannot be read ({why}), expected Parquet. {todo}") from error
-    header = pd.DataFrame(columns=[*found.columns, ROW_NUMBER])
-    ours = contract_rows(header, source, mapping).columns.drop(ROW_NUMBER)
+    ours = _contract(found.columns, source, mapping)
     columns = [f"{_column(mapping.columns.get(name, name), found.columns)} AS {name}" for name in ours]
     return found.selectExpr(*columns, "_metadata.file_path AS file", "_metadata.row_index + 1 AS row")
 
@@ -94,9 +93,10 @@ def _column(theirs: str, columns: Sequence[str]) -> str:
 def examine(raw: DataFrame, now_us: int, max_bad_share: float = MAX_BAD_SHARE) -> Examined:
     """Type and judge the rows. raw: columns of the contract; and `file` and `row` (from 1), if their order is known.
 
-    now_us: the present, in microseconds since 1970; later rows are bad.
+    now_us: the present, in microseconds since 1970; later rows are bad. Raises EventsError where columns are missing.
     """
-    rows = _typed(raw, now_us).persist()
+    place = PLACE.names if set(PLACE.names) <= set(raw.columns) else []
+    rows = _typed(raw.select(*_contract(raw.columns, "the frame"), *place), now_us).persist()
     words = _words(rows)
     names = {kind: [word.name for word in words[kind]] for kind in ("event", "channel", "currency")}
     days = [int(word.name) for word in words["day"]]
@@ -118,6 +118,13 @@ def gather(examined: Examined, partitions: int | None = None) -> SparkLog:
     rows = spread.sortWithinPartitions("customer_id", "ts").persist()
     first_ts, last_ts = rows.selectExpr("min(ts)", "max(ts)").collect()[0]
     return SparkLog(rows, replace(_nobody(examined.words), opened_ts=first_ts or 0), last_ts or 0).with_pulse()
+
+
+def _contract(columns: Sequence[str], source: str, mapping: ColumnMapping | None = None) -> list[str]:
+    """The contract's columns that these give. Raises EventsError where one is missing."""
+    header = [name for name in columns if name not in PLACE.names]
+    rows = contract_rows(pd.DataFrame(columns=[*header, ROW_NUMBER]), source, mapping)
+    return [name for name in rows.columns if name != ROW_NUMBER]
 
 
 def _partitions(examined: Examined) -> int:

@@ -23,6 +23,7 @@ import training.__main__
 from features.batches import table_batch
 from features.errors import EventsError
 from features.ingest import load_log
+from features.mapping import ColumnMapping
 from features.table import build, instant, shop_policy
 from models.bundle import load_champions
 from serving.csvs import score_row
@@ -270,14 +271,16 @@ def test_times_of_every_kind_are_the_instants_that_one_machine_reads(spark, gath
 
 def test_columns_of_other_names_are_mapped(gathered, tmp_path):
     pd.DataFrame({"Client": ["ann"], "When": ["2024-01-05"], "Total.sum": [1.0]}).to_parquet(tmp_path / "t.parquet")
-    log = gathered(tmp_path / "t.parquet", mapping={"customer_id": "Client", "ts": "When", "amount": "Total.sum"})
+    mapping = ColumnMapping({"customer_id": "Client", "ts": "When", "amount": "Total.sum"})
+    log = gathered(tmp_path / "t.parquet", mapping=mapping)
     assert [(row.customer_id, row.amount_minor) for row in log.rows.collect()] == [("ann", 100)]
 
 
 def test_a_frame_that_is_no_file_is_read_like_one(spark, shop, events):
     from features.spark_ingest import examine, gather
 
-    there = gather(examine(spark.read.parquet(str(events)), NOW_US), partitions=2)
+    raw = spark.read.parquet(str(events)).selectExpr("*", "array(1, 2) AS of_no_use")
+    there = gather(examine(raw, NOW_US), partitions=2)
     policy = shop_policy(shop[1], DAYS[-1])
     assert same_rows(there.build(DAYS[-1:], policy), local_table(shop[1], DAYS[-1:], policy))
 
@@ -343,46 +346,47 @@ def test_every_score_is_the_one_that_serving_gives(shop, bundle):
 
 
 @pytest.fixture
-def command(spark, tmp_path, monkeypatch, capsys):
-    """`command(features.__main__, "build", …)`: exit code and what it said, in an empty folder, on the Spark above."""
-    monkeypatch.chdir(tmp_path)
+def command(spark, capsys):
+    """`command(features.__main__, "build", …)`: exit code and what it said, on the Spark above."""
 
     def ran(package, *arguments):
-        code = package.main([*arguments])
+        code = package.main([*map(str, arguments)])
         said = capsys.readouterr()
         return code, said.out + said.err
 
     return ran
 
 
-def test_the_readmes_commands_write_what_is_computed_here(command, shop, events, bundle):
+def test_the_readmes_commands_write_what_is_computed_here(command, shop, events, bundle, tmp_path):
     _, here = shop
-    on_spark = ["--engine", "spark", "--events", str(events)]
-    code, said = command(features.__main__, "build", *on_spark, "--as-of", "2025-06-30", "--out", "table")
+    on_spark = ["--engine", "spark", "--events", events]
+    table, there, scores, local = (tmp_path / name for name in ("table", "there", "scores", "here.parquet"))
+    code, said = command(features.__main__, "build", *on_spark, "--as-of", "2025-06-30", "--out", table)
     policy = shop_policy(here, "2025-06-30")
     assert (code, f"(policy {policy.version}, horizon" in said) == (0, True)
-    assert same_rows(pq.read_table("table"), local_table(here, ["2025-06-30"], policy))
+    assert same_rows(pq.read_table(table), local_table(here, ["2025-06-30"], policy))
     then = ["--as-of", "2025-03-01", "--horizon-days", "60"]
-    assert command(training.__main__, "snapshots", *on_spark, *then, "--out", "there")[0] == 0
-    assert command(training.__main__, "snapshots", "--events", str(events), *then, "--out", "here.parquet")[0] == 0
-    assert same_rows(pq.read_table("there"), pq.read_table("here.parquet"))
-    code, said = command(serving.__main__, "score", *on_spark, "--bundle", str(bundle), "--out", "scores")
+    assert command(training.__main__, "snapshots", *on_spark, *then, "--out", there)[0] == 0
+    assert command(training.__main__, "snapshots", "--events", events, *then, "--out", local)[0] == 0
+    assert same_rows(pq.read_table(there), pq.read_table(local))
+    code, said = command(serving.__main__, "score", *on_spark, "--bundle", bundle, "--out", scores)
     assert (code, f"{here.n_customers:,} customers" in said) == (0, True)
-    assert pq.read_table("scores").num_rows == here.n_customers
+    assert pq.read_table(scores).num_rows == here.n_customers
 
 
 def test_a_command_says_what_it_set_aside_and_ends_in_a_sentence_where_it_cannot_go_on(command, tmp_path):
     build_on_spark = partial(command, features.__main__, "build", "--engine", "spark")
-    write_files(messy(), tmp_path / "events")
-    code, said = build_on_spark("--events", "events", "--out", "table")
-    assert (code, (tmp_path / "table").exists()) == (2, False)
+    events, table = tmp_path / "events", tmp_path / "table"
+    write_files(messy(), events)
+    code, said = build_on_spark("--events", events, "--out", table)
+    assert (code, table.exists()) == (2, False)
     assert "16 rows read, 12 good, 4 set aside" in said
     assert "too_many_bad_rows" in said
-    assert pq.read_table("table-quarantine").num_rows == 4
-    assert "found table-quarantine already there" in build_on_spark("--events", "events", "--out", "table")[1]
-    assert "found events already there" in build_on_spark("--events", "events", "--out", "events")[1]
-    assert "found no --events" in build_on_spark("--out", "table")[1]
-    assert "without --engine spark" in command(features.__main__, "build", "--events", "events")[1]
+    assert pq.read_table(tmp_path / "table-quarantine").num_rows == 4
+    assert "table-quarantine already there" in build_on_spark("--events", events, "--out", table)[1]
+    assert "events already there" in build_on_spark("--events", events, "--out", events)[1]
+    assert "found no --events" in build_on_spark("--out", table)[1]
+    assert "without --engine spark" in command(features.__main__, "build", "--events", events)[1]
 
 
 def test_a_command_runs_through_spark_submit(tmp_path):
