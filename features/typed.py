@@ -8,13 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features.events import MAX_ID_BYTES, canonical_event
+from features.events import EARLIEST_US, LARGEST_AMOUNT, LARGEST_NUMBER, LATEST_US, MAX_ID_BYTES, canonical_event
 from features.readers import RAGGED
 
-EARLIEST_US = int(np.datetime64("1971-01-01", "us").astype(np.int64))
-LATEST_US = int(np.datetime64("2200-01-01", "us").astype(np.int64))
-LARGEST_AMOUNT = 1e12  # in the currency's own unit: whatever lies above is no price
-LARGEST_NUMBER = 1e7  # of a quantity, a rating
 LARGEST_WHOLE_FLOAT = 2.0**53  # beyond it a float no longer tells neighbouring whole numbers apart
 EPOCH_DIGITS = r"\d{10}|\d{13}|\d{16}|[0-4]\d{18}"  # seconds, milli-, micro- (GA4) and nanoseconds since 1970
 WHOLE_DAY = r"\d{4}-\d\d-\d\d(?:[T ].*)?"

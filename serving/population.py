@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from features.lifecycle import Stage, Status
-from features.table import Table
 from models.bundle import Champions
 from models.reasons import Typical, typical
-from serving.answers import Answers, value_at_risk
+from serving.answers import answer
+from serving.sheet import PLACE, Sheet
 
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
@@ -40,8 +40,8 @@ class Population:
         ranked = self.churn if stage is None else self.by_stage[stage]
         if not len(ranked):
             return None
-        below = int(np.searchsorted(ranked, probability, side="right"))
-        return min(max(int(np.ceil(100 * below / len(ranked))), 1), 100)
+        below = int(ranked.searchsorted(probability, side="right"))
+        return min(max(-(-100 * below // len(ranked)), 1), 100)
 
     def risk(self, probability: float) -> Literal["low", "medium", "high"] | None:
         """Against the shop's own boundaries."""
@@ -51,33 +51,29 @@ class Population:
         return "high" if probability > high else "medium" if probability > medium else "low"
 
 
-def survey(champions: Champions, answers: Answers) -> Population:
-    """The population out of everybody's answers."""
-    ordered = ~np.isnan(answers.churn)
-    churn, stage = answers.churn[ordered], answers.stage[ordered]
-    staying = np.flatnonzero(ordered & (answers.status != Status.lapsed))
+def survey(champions: Champions, sheet: Sheet) -> Population:
+    """The population out of everybody's sheet."""
+    stage, status, probability = (sheet.column(name) for name in ("lifecycle_stage", "activity_status", "churn"))
+    ordered = ~np.isnan(probability)
+    churn = probability[ordered]
+    staying = np.flatnonzero(ordered & (status != Status.lapsed))
     compared = staying if len(staying) else np.flatnonzero(ordered)
-    boundaries = np.quantile(answers.churn[compared], BOUNDARIES) if len(compared) else None
+    boundaries = np.quantile(probability[compared], BOUNDARIES) if len(compared) else None
     return Population(
         churn=np.sort(churn),
-        by_stage={int(code): np.sort(churn[stage == code]) for code in Stage},
+        by_stage={int(code): np.sort(churn[stage[ordered] == code]) for code in Stage},
         boundaries=None if boundaries is None else (float(boundaries[0]), float(boundaries[1])),
-        at_risk=_at_risk(answers, champions.clv.card.horizon_days),
-        typical=_typical(champions, answers, compared),
+        at_risk=_at_risk(sheet),
+        typical=_typical(champions, sheet, compared),
     )
 
 
-def _at_risk(answers: Answers, horizon_days: int) -> Int64s:
-    at_risk = np.flatnonzero((answers.status == Status.at_risk) & ~np.isnan(answers.churn))
-    worth = value_at_risk(answers, horizon_days)[at_risk]
-    return answers.facts.customer[at_risk[np.argsort(-worth, kind="stable")]]
+def _at_risk(sheet: Sheet) -> Int64s:
+    at_risk = np.flatnonzero((sheet.column("activity_status") == Status.at_risk) & ~np.isnan(sheet.column("churn")))
+    return at_risk[np.argsort(-sheet.values[at_risk, PLACE["value_at_risk"]], kind="stable")]
 
 
-def _typical(champions: Champions, answers: Answers, compared: Int64s) -> Typical:
+def _typical(champions: Champions, sheet: Sheet, compared: Int64s) -> Typical:
     evenly = np.linspace(0, max(len(compared) - 1, 0), min(len(compared), EXPLAINED))
-    chosen = compared[np.unique(evenly.astype(np.int64))]
-
-    def some(table: Table) -> Table:
-        return table.rows(chosen)
-
-    return typical(champions.churn, some(answers.churn_table), some(answers.facts))
+    answers = answer(champions, sheet.log.slice(compared[np.unique(evenly.astype(np.int64))]), sheet.as_of)
+    return typical(champions.churn, answers.churn_table, answers.facts)
