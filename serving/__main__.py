@@ -4,6 +4,7 @@ python -m serving api     --store DIR [--port 8000]             answer over HTTP
 python -m serving lists   --store DIR --out at_risk.csv         the at-risk list for a spreadsheet
 python -m serving score   --store DIR --out scores.csv          every customer's score
 python -m serving publish --store DIR [--watch]                 bring the registry's champions here
+python -m serving fold    --store DIR                           bring posted events into the store
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     lists.add_argument("--lang", choices=("en", "it"), default="en", help="language of the reasons (default en)")
     lists.add_argument("--limit", type=int, metavar="N", help="at most so many customers (default: all)")
     _add_file(add(commands, "score", _score, "write every customer's score"), "scores.csv")
+    _add_fold(add(commands, "fold", _fold, "bring posted events (POST /v1/events) into the store"))
     _add_publish(add(commands, "publish", _publish, "bring the registry's champions to the bundle folder"))
     return run(parser, arguments)
 
@@ -54,8 +56,20 @@ def _add_api(parser: argparse.ArgumentParser) -> None:
         "--i-know", action="store_true", help="listen on an address that others can reach, without keys"
     )
     parser.add_argument("--no-publish", action="store_true", help="do not run the publisher; run it elsewhere")
+    parser.add_argument(
+        "--workers", type=_workers, default=1, metavar="N", help="processes that answer (default %(default)s)"
+    )
+    parser.add_argument(
+        "--fold-every", type=_pause, default=3600.0, metavar="SECONDS",
+        help="how often to bring posted events into the store; 0 for never (default %(default)s)",
+    )  # fmt: skip
     _add_as_of(parser)
     _add_poll(parser)
+
+
+def _add_fold(parser: argparse.ArgumentParser) -> None:
+    add_store(parser)
+    parser.add_argument("--with-parent", action="store_true", help=argparse.SUPPRESS)  # end when standard input closes
 
 
 def _add_file(parser: argparse.ArgumentParser, out: str) -> None:
@@ -113,12 +127,24 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _workers(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 64):
+        raise argparse.ArgumentTypeError(f"found {text}, expected a whole number from 1 to 64, such as 2.")
+    return int(text)
+
+
+def _pause(text: str) -> float:
+    return 0.0 if text == "0" else _seconds(text)
+
+
 def _api(options: argparse.Namespace) -> None:
     from serving.process import serve
 
     as_of: AsOfMode = options.as_of
     bundle = bundle_folder(options.store, options.bundle)
-    settings = Settings(options.store, bundle, options.host, options.port, options.poll, as_of)
+    settings = Settings(
+        options.store, bundle, options.host, options.port, options.poll, as_of, options.fold_every, options.workers
+    )
     if not settings.is_loopback and not options.i_know:
         raise RitornoError(
             f"--host: found {settings.host}, which other machines can reach, and this version has no keys yet: "
@@ -156,6 +182,18 @@ def _score(options: argparse.Namespace) -> None:
     write_text(options.out, scores_csv(records))
     scored = sum(record.churn is not None for record in records)
     print(f"{len(records):,} customers as of {scorer.day}, {scored:,} of them with a churn probability: {options.out}")
+
+
+def _fold(options: argparse.Namespace) -> None:
+    from serving.fold import fold
+    from serving.process import end_with_parent
+
+    if options.with_parent:
+        end_with_parent()
+    folded = fold(options.store, now_us())
+    print(f"{folded.added:,} posted events added to {options.store}, {folded.known:,} known to it before")
+    if folded.quarantine:
+        print(f"some were refused, with the reason: {folded.quarantine}")
 
 
 def _publish(options: argparse.Namespace) -> None:

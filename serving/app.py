@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from serving.body_limit import BodyLimit
 from serving.current import Besides, Current
 from serving.problems import add_problems
-from serving.routes import health, lists, scores
+from serving.routes import events, health, lists, scores
 from serving.settings import Settings
 from serving.status import our_version
 
@@ -23,7 +23,7 @@ def create_app(settings: Settings, besides: Besides = lambda: None) -> FastAPI:
         lifespan=_lifespan, docs_url=None, redoc_url=None,  # pages that load their script from elsewhere: blank offline
     )  # fmt: skip
     app.state.current = Current(settings, besides)
-    for routes in (scores, lists, health):
+    for routes in (scores, events, lists, health):
         app.include_router(routes.router)
     add_problems(app)
     app.add_middleware(BodyLimit)

@@ -6,10 +6,10 @@ import datetime as dt
 
 from models.reasons import Language
 from serving.errors import RequestError
+from serving.fresh import Fresh
 from serving.problems import Malformed, TooMany
 from serving.profile import Fields
 from serving.records import ScoresRequest
-from serving.scoring import Scorer
 
 MOST = 1_000
 LOOKED_UP_PER_REASONS = 5  # a score alone costs a fifth of one with its reasons, JSON included
@@ -27,15 +27,15 @@ def weight(asked: ScoresRequest, explain: bool = False) -> int:
         raise Malformed(
             "customer_ids", "Found neither customer_ids nor customers, expected at least one. Name whom to score."
         )
-    looked_up = len(asked.customer_ids) if explain else len(asked.customer_ids) // LOOKED_UP_PER_REASONS
+    looked_up = len(asked.customer_ids) if explain else -(-len(asked.customer_ids) // LOOKED_UP_PER_REASONS)
     return looked_up + 10 * len(asked.customers) + sum(len(item.events) for item in asked.customers) // EVENTS_PER_SCORE
 
 
 def score_all(
-    scorer: Scorer, asked: ScoresRequest, scored_at: dt.datetime, explain: bool = False, lang: Language = "en"
+    fresh: Fresh, asked: ScoresRequest, scored_at: dt.datetime, explain: bool = False, lang: Language = "en"
 ) -> Fields:
     """The answer to a request whose size has been checked, as plain values: see ScoresAnswer."""
-    found = [*_by_id(scorer, asked, scored_at, explain, lang), *_by_events(scorer, asked, scored_at, explain, lang)]
+    found = [*_by_id(fresh, asked, scored_at, explain, lang), *_by_events(fresh, asked, scored_at, explain, lang)]
     return {
         "scores": [outcome for _, _, outcome in found if not isinstance(outcome, RequestError)],
         "errors": [
@@ -46,31 +46,21 @@ def score_all(
     }
 
 
-def _by_id(
-    scorer: Scorer, asked: ScoresRequest, scored_at: dt.datetime, explain: bool, lang: Language
-) -> list[Outcome]:
-    places = [_found(scorer, customer_id) for customer_id in asked.customer_ids]
-    records = iter(scorer.fields([place for place in places if isinstance(place, int)], scored_at, explain, lang))
+def _by_id(fresh: Fresh, asked: ScoresRequest, scored_at: dt.datetime, explain: bool, lang: Language) -> list[Outcome]:
+    outcomes = fresh.many(asked.customer_ids, scored_at, explain, lang)
     return [
-        (f"customer_ids[{i}]", customer_id, next(records) if isinstance(place, int) else place)
-        for i, (customer_id, place) in enumerate(zip(asked.customer_ids, places, strict=True))
+        (f"customer_ids[{i}]", customer_id, outcome)
+        for i, (customer_id, outcome) in enumerate(zip(asked.customer_ids, outcomes, strict=True))
     ]
 
 
-def _found(scorer: Scorer, customer_id: str) -> int | RequestError:
-    try:
-        return scorer.find(customer_id)
-    except RequestError as error:
-        return error
-
-
 def _by_events(
-    scorer: Scorer, asked: ScoresRequest, scored_at: dt.datetime, explain: bool, lang: Language
+    fresh: Fresh, asked: ScoresRequest, scored_at: dt.datetime, explain: bool, lang: Language
 ) -> list[Outcome]:
     if not asked.customers:
         return []
     customers = [(item.customer_id, [event.model_dump() for event in item.events]) for item in asked.customers]
-    outcomes = scorer.fields_of_events(customers, scored_at, explain, lang)
+    outcomes = fresh.with_events(customers, scored_at, explain, lang)
     return [
         (f"customers[{i}]", item.customer_id, outcome)
         for i, (item, outcome) in enumerate(zip(asked.customers, outcomes, strict=True))

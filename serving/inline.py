@@ -35,12 +35,12 @@ class Inline:
     errors: Mapping[int, RequestError]
 
 
-def inline_log(store: EventLog, customers: Customers, now_us: int) -> Inline:
+def inline_log(store: EventLog, customers: Customers, now_us: int, most: int = MOST_EVENTS) -> Inline:
     """The log of customers that came as (id, events), events with the contract's fields. One bad event spoils its item.
 
     Each customer is judged and coded by herself: who else is in the request changes nothing.
     """
-    errors = _shape_errors(customers)
+    errors = _shape_errors(customers, most)
     fresh = None if errors else _plain(store, customers, now_us)
     return _examined(store, customers, errors, now_us) if fresh is None else Inline(_joined(store, fresh), {})
 
@@ -80,7 +80,7 @@ def _examined(store: EventLog, customers: Customers, errors: dict[int, RequestEr
     return Inline(_joined(store, to_log(checkup.rows)), errors)
 
 
-def _shape_errors(customers: Customers) -> dict[int, RequestError]:
+def _shape_errors(customers: Customers, most: int) -> dict[int, RequestError]:
     errors: dict[int, RequestError] = {}
     times = Counter(customer_id for customer_id, _ in customers)
     for i, (customer_id, events) in enumerate(customers):
@@ -89,8 +89,8 @@ def _shape_errors(customers: Customers) -> dict[int, RequestError]:
             errors[i] = RequestError("repeated_customer", f"{found}. Send all her events in one item.")
         elif not events:
             errors[i] = _invalid("events: found none, expected at least one. Send her events, or ask by customer_ids.")
-        elif len(events) > MOST_EVENTS:
-            found = f"events: found {len(events):,}, expected at most {MOST_EVENTS:,}"
+        elif len(events) > most:
+            found = f"events: found {len(events):,}, expected at most {most:,}"
             errors[i] = _invalid(f"{found}. Load her: python -m features ingest.")
     return errors
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
 
 from models.reasons import Language, Reason
 from serving.records import ListPage, ListRow, ScoreRecord
@@ -15,23 +18,29 @@ BESIDE = ("refunds", "visits", "email", "ads", "service", "advocacy", "channel",
 
 
 def at_risk(
-    scorer: Scorer, scored_at: dt.datetime, offset: int = 0, limit: int | None = None, lang: Language = "en"
-) -> list[ListRow]:
-    """Customers whose activity_status is at_risk, by value_at_risk; ranks begin with offset + 1. limit: None is all."""
-    ranked = scorer.population.at_risk[offset : None if limit is None else offset + limit]
+    scorer: Scorer, scored_at: dt.datetime, offset: int = 0, limit: int | None = None, lang: Language = "en",
+    gone: Collection[int] = (),
+) -> list[ListRow]:  # fmt: skip
+    """Customers whose activity_status is at_risk, by value_at_risk; ranks begin with offset + 1. limit: None is all.
+
+    gone: positions of those who have ordered since.
+    """
+    ranked = _still(scorer, gone)[offset : None if limit is None else offset + limit]
     records = scorer.score(ranked, scored_at, explain=True, lang=lang)
     rhythms = scorer.rhythms(ranked, lang)
     rows = enumerate(zip(records, rhythms, strict=True), start=offset + 1)
     return [_row(rank, record, rhythm) for rank, (record, rhythm) in rows]
 
 
-def page(scorer: Scorer, scored_at: dt.datetime, offset: int, limit: int, lang: Language = "en") -> ListPage:
+def page(
+    scorer: Scorer, scored_at: dt.datetime, offset: int, limit: int, lang: Language = "en", gone: Collection[int] = ()
+) -> ListPage:
     """A page of the list, with what it was made from."""
-    total = len(scorer.population.at_risk)
+    total = len(_still(scorer, gone))
     end = offset + limit
     return ListPage(
         name="at_risk", as_of=scorer.day, data_through=scorer.data_through, total=total, offset=offset,
-        next_offset=end if end < total else None, members=at_risk(scorer, scored_at, offset, limit, lang),
+        next_offset=end if end < total else None, members=at_risk(scorer, scored_at, offset, limit, lang, gone),
         models=scorer.models,
     )  # fmt: skip
 
@@ -39,6 +48,11 @@ def page(scorer: Scorer, scored_at: dt.datetime, offset: int, limit: int, lang: 
 def model_version(record: ScoreRecord) -> str:
     """The versions that answered, as one word for a cell: churn-3 transition-2 clv-2."""
     return " ".join(f"{name}-{model.version}" for name, model in record.models.items())
+
+
+def _still(scorer: Scorer, gone: Collection[int]) -> npt.NDArray[np.int64]:
+    ranked = scorer.population.at_risk
+    return ranked[~np.isin(ranked, list(gone))] if gone else ranked
 
 
 def _row(rank: int, record: ScoreRecord, rhythm: str) -> ListRow:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from multiprocessing import connection
 from pathlib import Path
+from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
 
 from features.errors import RitornoError
 from features.store import open_store
 from serving import bundles
 from serving.app import create_app
 from serving.publisher import Publisher, command
+from serving.schedule import Folding
 from serving.settings import Settings
+
+SILENT_SECONDS = 60  # after which a worker is taken for hung: on a busy machine its imports alone take ten
+UVICORN: dict[str, Any] = {"log_level": "warning", "access_log": False}  # paths hold customer ids
 
 
 def serve(settings: Settings, publish: bool, say: Callable[[str], object]) -> None:
@@ -25,10 +35,33 @@ def serve(settings: Settings, publish: bool, say: Callable[[str], object]) -> No
     open_store(settings.store)  # refuses to start on what it could never answer from
     with listening(settings) as listener, ExitStack() as running:
         publisher = running.enter_context(Publisher(command(settings))) if publish else None
+        folding = running.enter_context(Folding(settings))
         say(_greeting(settings, listener.getsockname()[1]))
-        app = create_app(settings, lambda: publisher.problem if publisher else None)
-        config = uvicorn.Config(app, log_level="warning", access_log=False)  # paths hold customer ids
-        uvicorn.Server(config).run(sockets=[listener])
+        if settings.workers > 1:
+            _run_workers(settings, listener)
+        else:
+            app = create_app(settings, lambda: (publisher.problem if publisher else None) or folding.problem)
+            uvicorn.Server(uvicorn.Config(app, **UVICORN)).run(sockets=[listener])
+
+
+def _run_workers(settings: Settings, listener: socket.socket) -> None:
+    """Several processes behind one socket; one that dies is replaced. /readyz does not tell of this process's children.
+
+    To tell of them, their problems would have to be handed to the workers.
+    """
+    app = partial(worker_app, settings)
+    config = uvicorn.Config(
+        app, factory=True, workers=settings.workers, timeout_worker_healthcheck=SILENT_SECONDS, **UVICORN
+    )
+    Multiprocess(config, [listener]).run()
+
+
+def worker_app(settings: Settings) -> FastAPI:
+    """The app of one of several processes; it ends with the process that started it."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=lambda: (connection.wait([parent.sentinel]), os._exit(0)), daemon=True).start()
+    return create_app(settings)
 
 
 def _greeting(settings: Settings, port: int) -> str:

@@ -123,13 +123,14 @@ class Scorer:
         scored_at: dt.datetime,
         explain: bool = False,
         lang: Language = "en",
+        base: EventLog | None = None,
     ) -> list[Fields | RequestError]:
         """For each (customer_id, events) a record as plain values, or what is wrong with her events.
 
         Events of a stored customer are added to hers. Who has events after the scorer's as_of is scored as of the end
-        of the day of her latest.
+        of the day of her latest. base: in place of the store, a log in its codes that knows more of these customers.
         """
-        found = inline_log(self.log, customers, int(scored_at.timestamp() * 1_000_000))
+        found = inline_log(self.log if base is None else base, customers, int(scored_at.timestamp() * 1_000_000))
         records = self.fields_of_log(found.log, scored_at, explain, lang)
         return [found.errors.get(i) or records[customer_id] for i, (customer_id, _) in enumerate(customers)]
 

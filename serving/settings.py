@@ -17,7 +17,8 @@ class Settings:
     """What the service is started with.
 
     as_of: `data` answers as of the end of the store's last day, `now` as of the end of today (UTC).
-    poll_seconds: how often the publisher asks the registry. MLFLOW_TRACKING_URI is MLflow's own affair.
+    poll_seconds: how often the publisher asks the registry. fold_seconds: how often posted events are folded into the
+    store; 0 for never. workers: how many processes answer. MLFLOW_TRACKING_URI is MLflow's own affair.
     """
 
     store: Path = Path("var/store")
@@ -26,6 +27,13 @@ class Settings:
     port: int = 8000
     poll_seconds: float = 2.0
     as_of: AsOfMode = "data"
+    fold_seconds: float = 3600.0
+    workers: int = 1
+
+    @property
+    def live(self) -> Path:
+        """Where posted events are kept until they are folded into the store."""
+        return self.store / "live"
 
     @property
     def is_loopback(self) -> bool:

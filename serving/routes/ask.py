@@ -12,6 +12,7 @@ from pydantic_core import to_json
 
 from models.reasons import Language
 from serving.current import Current
+from serving.fresh import Fresh
 from serving.problems import NotJson
 from serving.scoring import Scorer
 
@@ -29,10 +30,10 @@ async def _scorer(current: Annotated[Current, Depends(_current)]) -> Scorer:
     return current.scorer
 
 
-def scorer_of(request: Request) -> Scorer:
-    """The scorer in use. Raises NotReady. Where microseconds count: a dependency costs as much as a score."""
+def fresh_of(request: Request) -> Fresh:
+    """The scorer in use with what was posted. Raises NotReady. A dependency would cost as much as a score."""
     current: Current = request.app.state.current
-    return current.scorer
+    return current.fresh
 
 
 def as_json(answer: object) -> Response:

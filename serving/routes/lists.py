@@ -10,7 +10,7 @@ from serving.csvs import list_csv
 from serving.lists import at_risk, page
 from serving.problems import PROBLEMS
 from serving.records import ListPage
-from serving.routes.ask import Lang, ScorerNow, now, work
+from serving.routes.ask import Lang, fresh_of, now, work
 
 router = APIRouter(prefix="/v1/lists", tags=["lists"], responses=PROBLEMS)
 
@@ -26,17 +26,18 @@ Format = Annotated[Literal["json", "csv"] | None, Query(description="Or say so b
 @router.get("/at_risk", response_model=ListPage, responses={200: {"content": {"text/csv": {}}}})
 async def at_risk_list(
     request: Request,
-    scorer: ScorerNow,
     limit: Limit = None,
     offset: Offset = 0,
     lang: Lang = "en",
     format: Format = None,
 ) -> ListPage | Response:
-    """Customers at risk, the most money at stake first, each with the reason in words."""
+    """Customers at risk, the most money at stake first, each with the reason in words; who has ordered since is off."""
+    fresh = fresh_of(request)
+    scorer, gone = fresh.scorer, fresh.ordered()
     if format == "csv" or (format is None and "text/csv" in request.headers.get("accept", "")):
-        text = await work(LARGEST_PAGE, lambda: list_csv(at_risk(scorer, now(), offset, limit, lang)))
+        text = await work(LARGEST_PAGE, lambda: list_csv(at_risk(scorer, now(), offset, limit, lang, gone)))
         name = f"at_risk_{scorer.day}.csv"
         return Response(
             text, media_type="text/csv; charset=utf-8", headers={"Content-Disposition": f"attachment; filename={name}"}
         )
-    return await work(limit or PAGE, lambda: page(scorer, now(), offset, limit or PAGE, lang))
+    return await work(limit or PAGE, lambda: page(scorer, now(), offset, limit or PAGE, lang, gone))
