@@ -22,8 +22,7 @@ Command = Callable[[argparse.Namespace], None]
 def run(parser: argparse.ArgumentParser, arguments: list[str] | None = None) -> int:
     """Parse and run the chosen command (its `run` default); 0, or 2 with the error on standard error."""
     options = parser.parse_args(arguments)
-    level = os.environ.get("RITORNO_LOG", "WARNING").upper()
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    begin_to_log()
     try:
         options.run(options)
     except RitornoError as error:
@@ -35,6 +34,12 @@ def run(parser: argparse.ArgumentParser, arguments: list[str] | None = None) -> 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return 0
+
+
+def begin_to_log() -> None:
+    """This process logs to standard error, warnings or whatever $RITORNO_LOG asks for."""
+    level = os.environ.get("RITORNO_LOG", "WARNING").upper()
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
 
 
 def add(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-import pyarrow as pa
 from numba import njit
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 UInt64s = npt.NDArray[np.uint64]
 
@@ -18,6 +20,8 @@ FIRST, SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 def text_keys(texts: pd.Series) -> UInt64s:
     """A key per text's UTF-8 bytes, never 0; 0 for null. Equal texts have equal keys."""
+    import pyarrow as pa  # not above: serving takes keys of a handful of texts, and holds no Arrow
+
     array = pa.array(texts, pa.large_string(), from_pandas=True)
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
@@ -27,6 +31,15 @@ def text_keys(texts: pd.Series) -> UInt64s:
     data = np.frombuffer(array.buffers()[2] or b"", np.uint8)
     keys: UInt64s = _keys(data, ends)
     keys[np.asarray(array.is_null())] = 0
+    return keys
+
+
+def keys_of(texts: Sequence[str | None]) -> UInt64s:
+    """`text_keys` of a handful of texts."""
+    encoded = [b"" if text is None else text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+    keys: UInt64s = _keys(np.frombuffer(b"".join(encoded), np.uint8), ends)
+    keys[[text is None for text in texts]] = 0
     return keys
 
 

@@ -76,6 +76,14 @@ class EventLog:
         return len(self.starts)
 
     @cached_property
+    def codes(self) -> dict[str, dict[str, int]]:
+        """Per coded column, the codes of the shop's own names."""
+        return {
+            column: {name: code for code, name in enumerate(getattr(self, names), start=FIRST_OWN[column])}
+            for column, names in OWN_NAMES.items()
+        }
+
+    @cached_property
     def sizes(self) -> Int64s:
         """How many events each customer has, shape (n_customers,)."""
         return self.ends - self.starts

@@ -186,7 +186,8 @@ def _text_keys(typed: pd.DataFrame, name: str) -> UInt64s:
     if name not in typed:
         return np.zeros(len(typed), np.uint64)
     codes, texts = pd.factorize(typed[name])
-    return np.append(text_keys(pd.Series(texts, dtype="string")), 0).astype(np.uint64)[codes]
+    keys = text_keys(pd.Series(texts, dtype="string"))
+    return np.append(keys, np.uint64(0))[codes]  # a plain 0 would make floats of them
 
 
 def _contents(

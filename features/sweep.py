@@ -42,7 +42,6 @@ LONGEST_GAP = 40_000  # days; a gap of a century is its own problem
 LOGS = np.round(np.log(np.maximum(np.arange(LONGEST_GAP), 1)) * 1e6).astype(np.int64)
 
 EPOCH = date(1970, 1, 1).toordinal()
-ONE_ROW = np.array([0, 1], np.int64)
 
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating]
@@ -100,16 +99,29 @@ class Sweep:
 
     def asker(self, log: EventLog, policy: Policy) -> Callable[[int, int], Floats]:
         """`one` for many single requests: everything but the customer and as_of is prepared. Threads may share it."""
-        columns, owners, parts_of = self._columns(log), (log.starts, log.ends), self._as_of_parts(log, policy)
-        rest = self._edges_us(policy), self._params(policy), goal_code(log, policy), LOGS, ONE_ROW
+        ask_some = self.some(log, policy)
 
         def ask(customer: int, as_of: int) -> Floats:
+            row: Floats = ask_some(np.array([customer], np.int64), as_of)[0]
+            return row
+
+        return ask
+
+    def some(self, log: EventLog, policy: Policy) -> Callable[[Int64s, int], Floats]:
+        """`asker` for some customers (their positions, in any order) at one as_of: shape (n_customers, n_columns)."""
+        columns, parts_of = self._columns(log), self._as_of_parts(log, policy)
+        rest = self._edges_us(policy), self._params(policy), goal_code(log, policy), LOGS
+
+        def ask(customers: Int64s, as_of: int) -> Floats:
             as_ofs = np.array([as_of], np.int64)
             parts = parts_of(as_ofs)
-            out = np.full((1, self.n_columns), np.nan)
-            self.module.customers(*columns, *owners, customer, customer + 1, as_ofs, parts, *rest, out)
-            row: Floats = out[0]
-            return row
+            runs = log.starts[customers], log.ends[customers]
+            for array in runs:
+                array.flags.writeable = False  # Numba compiles anew for each mix of the two kinds
+            n = len(customers)
+            out = np.full((n, self.n_columns), np.nan)
+            self.module.customers(*columns, *runs, 0, n, as_ofs, parts, *rest, np.arange(n + 1), out)
+            return out
 
         return ask
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from features.catalogue import fingerprint, pick
 from features.catalogue.declare import Feature
@@ -18,6 +18,9 @@ from features.lifecycle import Policy
 from features.log import EventLog
 from features.policy import GAPS_EXPRESSIONS, ShopGaps, derive_policy
 from features.sweep import compile_sweep
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 AsOf = str | np.datetime64 | int
 """A calendar day (its end, UTC), or an instant in microseconds since 1970."""
@@ -52,7 +55,8 @@ class Table:
         return fingerprint(self.features)
 
     @cached_property
-    def _position(self) -> dict[str, int]:
+    def position(self) -> dict[str, int]:
+        """Where each column stands."""
         return {name: i for i, name in enumerate(self.names)}
 
     def __len__(self) -> int:
@@ -61,11 +65,19 @@ class Table:
 
     def column(self, name: str) -> npt.NDArray[np.floating]:
         """One feature's values, shape (n_rows,)."""
-        return self.values[:, self._position[name]]
+        return self.values[:, self.position[name]]
 
     def rows(self, keep: npt.NDArray[np.generic]) -> Table:
         """Some of the rows: a mask or positions."""
         return Table(self.features, self.values[keep], self.customer[keep], self.as_of[keep], self.as_ofs, self.log)
+
+    def with_rows(self, values: npt.NDArray[np.floating], customer: npt.NDArray[np.int64], as_of: int) -> Table:
+        """The same columns, other rows: of these customers, all as of one instant."""
+        other = replace(
+            self, values=values, customer=customer, as_of=np.zeros(len(values), np.int64), as_ofs=np.array([as_of])
+        )
+        other.__dict__["position"] = self.position  # what cached_property would work out again
+        return other
 
     @property
     def customer_ids(self) -> list[str]:
@@ -76,6 +88,8 @@ class Table:
 
     def frame(self) -> pd.DataFrame:
         """As pandas: customer_id, as_of (UTC), then the features."""
+        import pandas as pd  # not above: serving holds tables, and no frames
+
         frame = pd.DataFrame(self.values, columns=self.names)
         frame.insert(0, "customer_id", self.customer_ids)
         frame.insert(1, "as_of", pd.to_datetime(self.as_ofs[self.as_of], unit="us", utc=True))

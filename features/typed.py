@@ -11,14 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.columns import Floats, Mask, mask, numbers, series, text
-from features.events import MAX_ID_BYTES, canonical_event
+from features.events import EARLIEST_US, LARGEST_AMOUNT, LARGEST_NUMBER, LATEST_US, MAX_ID_BYTES, canonical_event
 from features.instants import Instants, instants
 from features.readers import RAGGED
-
-EARLIEST_US = int(np.datetime64("1971-01-01", "us").astype(np.int64))
-LATEST_US = int(np.datetime64("2200-01-01", "us").astype(np.int64))
-LARGEST_AMOUNT = 1e12  # in the currency's own unit: whatever lies above is no price
-LARGEST_NUMBER = 1e7  # of a quantity, a rating
 
 Int64s = npt.NDArray[np.int64]
 

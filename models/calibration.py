@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 
 from models.blend import Blend
 
@@ -39,6 +38,8 @@ def fit_calibration(margin: Floats, outcome: Floats) -> Calibration:
     """The shift and scale under which the outcomes (0 or 1) are likeliest. Shapes (n_rows,)."""
     if len(outcome) == 0 or outcome.min() == outcome.max():
         return Calibration()
+
+    from scipy.optimize import minimize  # not above: serving never fits, and need not hold what fits
 
     def loss(pair: Floats) -> float:
         m = pair[0] + pair[1] * margin

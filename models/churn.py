@@ -32,13 +32,21 @@ class ChurnModel:
 
     def predict(self, table: Table) -> Floats:
         """P(no kept order within card.horizon_days), shape (n_rows,), in [0, 1]; null for rows without a kept order."""
-        probability = 1 - self.purchase.answers(*self.questions(table))
+        return self.answer(table, *self.questions(table))
+
+    def answer(self, table: Table, expected: Floats, inputs: npt.NDArray[np.float32]) -> Floats:
+        """`predict`, where the questions have been put already."""
+        probability = 1 - self.purchase.answers(expected, inputs)
         return np.where(table.column("orders") > 0, probability, np.nan)
 
     def contributions(self, table: Table) -> tuple[Floats, Floats, float]:
         """To the log-odds of *churn*: of each input (models.examples.matrix), of the expectation, and the constant."""
-        inputs, expectation, constant = self.purchase.contributions(*self.questions(table))
-        return -inputs, -expectation, -constant
+        return self.contributions_to(*self.questions(table))
+
+    def contributions_to(self, expected: Floats, inputs: npt.NDArray[np.float32]) -> tuple[Floats, Floats, float]:
+        """`contributions`, where the questions have been put already."""
+        parts, expectation, constant = self.purchase.contributions(expected, inputs)
+        return -parts, -expectation, -constant
 
     def questions(self, table: Table) -> tuple[Floats, npt.NDArray[np.float32]]:
         """What the blend is asked: the expectation at the stretched horizon, and the inputs."""

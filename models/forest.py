@@ -8,7 +8,6 @@ both give the same margins to the bit; `models.bundle` checks that each time a m
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from numba import njit, prange
 
 from features.parallel import ONE_AT_A_TIME
+from models.shapley import Explainer, explainer, goes_left
 
 Float32s = npt.NDArray[np.float32]
 Float64s = npt.NDArray[np.float64]
@@ -67,18 +67,23 @@ class Forest:
         They sum, with the expected margin, to `margins`. Path-dependent TreeSHAP (Lundberg et al. 2020, Nature MI 2,
         eq. 1 with the conditional expectation of Algorithm 1), taken leaf by leaf.
         """
-        leaves = self._leaves[output]
-        out = np.zeros((len(rows), self.n_features))
-        _explain(np.ascontiguousarray(rows, np.float32), *leaves.arrays, leaves.weights, out)  # type: ignore[call-arg]
-        return out, leaves.expected
+        explainer = self._explainer(output)
+        return explainer.contributions(rows, self.n_features), explainer.expected
 
     @property
     def _nodes(self) -> tuple[npt.NDArray[np.generic], ...]:
         return self.feature, self.left, self.right, self.value, self.default_left, self.roots
 
     @cached_property
-    def _leaves(self) -> list[_Leaves]:
-        return [_leaves(self, range(output, len(self.roots), self.n_outputs)) for output in range(self.n_outputs)]
+    def _explainers(self) -> dict[int, Explainer]:
+        return {}
+
+    def _explainer(self, output: int) -> Explainer:
+        """Made when first asked for: its tables take a moment."""
+        if output not in self._explainers:
+            nodes = self.feature, self.left, self.right, self.value, self.default_left, self.cover
+            self._explainers[output] = explainer(nodes, self.roots[output :: self.n_outputs].tolist())
+        return self._explainers[output]
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """For an .npz file."""
@@ -138,18 +143,13 @@ def from_booster(booster: Any) -> Forest:
 # ---------------------------------------------------------------- the walk
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _goes_left(x, threshold, default_left):  # type: ignore[no-untyped-def]  # compiled
-    return default_left if math.isnan(x) else x < threshold
-
-
 @njit(cache=True, nogil=True)
 def _walk_row(row, feature, left, right, value, default_left, roots, out):  # type: ignore[no-untyped-def]  # compiled
     outputs = out.shape[0]
     for tree in range(roots.shape[0]):
         node = roots[tree]
         while left[node] >= 0:
-            node = left[node] if _goes_left(row[feature[node]], value[node], default_left[node]) else right[node]
+            node = left[node] if goes_left(row[feature[node]], value[node], default_left[node]) else right[node]
         out[tree % outputs] += value[node]
 
 
@@ -163,100 +163,3 @@ def _walk(rows, feature, left, right, value, default_left, roots, out):  # type:
 def _walk_parallel(rows, feature, left, right, value, default_left, roots, out):  # type: ignore[no-untyped-def]  # compiled
     for i in prange(rows.shape[0]):
         _walk_row(rows[i], feature, left, right, value, default_left, roots, out[i])
-
-
-# ---------------------------------------------------------------- the reasons
-
-
-@dataclass(frozen=True)
-class _Leaves:
-    """Per leaf, the path that leads to it: edges (conditions), grouped into slots, one for each distinct feature.
-
-    arrays: leaf value; first edge and first slot of each leaf; per edge its slot, feature, threshold, default, side;
-    per slot its feature and the share of training weight that passes all of its edges.
-    weights[k, q] = q! (k−q−1)! / k!, the share of orders in which exactly q of k−1 other features come first.
-    """
-
-    arrays: tuple[npt.NDArray[np.generic], ...]
-    weights: Float64s
-    expected: float
-
-
-def _leaves(forest: Forest, trees: range) -> _Leaves:
-    paths = [path for tree in trees for path in _paths(forest, int(forest.roots[tree]))]
-    slots: list[tuple[int, float]] = []
-    edges: list[tuple[int, int, float, bool, bool]] = []
-    values, edge_starts, slot_starts, expected, widest = [], [0], [0], 0.0, 1
-    for leaf, path in paths:
-        shares: dict[int, float] = {}
-        for node, is_left in path:
-            child = forest.left[node] if is_left else forest.right[node]
-            share = float(forest.cover[child]) / float(forest.cover[node])
-            column = int(forest.feature[node])
-            shares[column] = shares.get(column, 1.0) * share
-            place = list(shares).index(column)
-            edges.append((place, column, float(forest.value[node]), bool(forest.default_left[node]), is_left))
-        slots += shares.items()
-        values.append(float(forest.value[leaf]))
-        expected += values[-1] * math.prod(shares.values())
-        edge_starts.append(len(edges))
-        slot_starts.append(len(slots))
-        widest = max(widest, len(shares))
-    columns = list(zip(*edges, strict=True)) if edges else [()] * 5
-    dtypes = (np.int32, np.int32, np.float32, np.bool_, np.bool_)
-    arrays = (
-        np.array(values), np.array(edge_starts), np.array(slot_starts),
-        *(np.array(column, dtype) for column, dtype in zip(columns, dtypes, strict=True)),
-        np.array([column for column, _ in slots], np.int32), np.array([share for _, share in slots], np.float64),
-    )  # fmt: skip
-    return _Leaves(arrays, _orders(widest), expected)
-
-
-def _paths(forest: Forest, root: int) -> list[tuple[int, list[tuple[int, bool]]]]:
-    """Each leaf of a tree with the (node, went left) steps that lead to it."""
-    found, todo = [], [(root, list[tuple[int, bool]]())]
-    while todo:
-        node, path = todo.pop()
-        if forest.left[node] < 0:
-            found.append((node, path))
-        else:
-            todo += [(int(forest.left[node]), [*path, (node, True)]), (int(forest.right[node]), [*path, (node, False)])]
-    return found
-
-
-def _orders(widest: int) -> Float64s:
-    weights = np.zeros((widest + 1, widest + 1))
-    for k in range(1, widest + 1):
-        for q in range(k):
-            weights[k, q] = math.factorial(q) * math.factorial(k - q - 1) / math.factorial(k)
-    return weights
-
-
-@njit(cache=True, nogil=True)
-def _explain(  # type: ignore[no-untyped-def]  # compiled
-    rows, leaf, edge_start, slot_start, edge_slot, edge_feature, threshold, default_left, is_left, slot_feature, share,
-    weights, out,
-):  # fmt: skip
-    widest = weights.shape[0]
-    passes, terms = np.empty(widest), np.empty(widest)
-    for i in range(rows.shape[0]):
-        for n in range(leaf.shape[0]):
-            first, k = slot_start[n], slot_start[n + 1] - slot_start[n]
-            passes[:k] = 1.0
-            for e in range(edge_start[n], edge_start[n + 1]):
-                if _goes_left(rows[i, edge_feature[e]], threshold[e], default_left[e]) != is_left[e]:
-                    passes[edge_slot[e]] = 0.0
-            for s in range(k):
-                # coefficients of prod over the other slots of (share + passes · y): q slots known, the rest expected
-                terms[0], size = 1.0, 1
-                for other in range(k):
-                    if other != s:
-                        terms[size] = 0.0
-                        for q in range(size, -1, -1):
-                            known = terms[q - 1] * passes[other] if q > 0 else 0.0
-                            terms[q] = terms[q] * share[first + other] + known
-                        size += 1
-                weight = 0.0
-                for q in range(k):
-                    weight += weights[k, q] * terms[q]
-                out[i, slot_feature[first + s]] += (passes[s] - share[first + s]) * weight * leaf[n]

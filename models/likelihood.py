@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
 
 Floats = NDArray[np.float64]
 
@@ -36,6 +35,8 @@ def most_likely(
     where to begin, shape (n_starts, n_parameters); the best of the maxima found is returned. L-BFGS-B on the
     parameters' logarithms.
     """
+    from scipy.optimize import minimize  # not above: serving never fits, and need not hold what fits
+
     size = weights.sum()
     lower, upper = np.log(np.array(bounds)).T
 

@@ -40,7 +40,7 @@ class Linear:
 
     def _standardised(self, inputs: npt.NDArray[np.floating]) -> Floats:
         away = (compressed(inputs) - self.mean) / self.deviation
-        held: Floats = np.clip(np.nan_to_num(away), -FARTHEST, FARTHEST)
+        held: Floats = np.clip(np.where(np.isnan(away), 0.0, away), -FARTHEST, FARTHEST)
         return held
 
     def to_json(self) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 Floats = npt.NDArray[np.float64]
@@ -62,6 +61,8 @@ class Link:
             return 0.0
         if self.name != "purchase":
             return float(np.log(max(total, 1e-9) / max(float(w @ np.exp(margin)), 1e-300)))
+        from scipy.optimize import brentq  # not above: serving never fits, and need not hold what fits
+
         reachable = np.clip(total, 1e-4 * w.sum(), (1 - 1e-4) * w.sum())
         return float(brentq(lambda s: w @ expit(margin + s) - reachable, -40, 40))
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from features.catalogue import CATALOGUE
 from features.catalogue.orders import WINDOWS
-from features.events import CHANNEL_NAMES, FIRST_CUSTOM, day_of
+from features.events import CHANNEL_NAMES, DAY_US, FIRST_CUSTOM
 from features.table import Table
 from models.churn import ChurnModel
 from models.examples import EXPECTED
@@ -66,6 +68,9 @@ SUBJECTS["other"] = tuple(name for name in CATALOGUE if not any(name in names fo
 
 A new feature is `other` until it is given a subject and words of its own: then its declared text is what is said.
 """
+
+SUBJECT_NAMES = tuple(SUBJECTS)
+EPOCH = dt.date(1970, 1, 1)
 
 MOST = 5
 FAINTEST = 0.02  # log-odds: about half a point of probability; less is no reason
@@ -119,15 +124,40 @@ def reasons(
     churn: ChurnModel, table: Table, facts: Table, usual: Typical, lang: Language = "en", most: int = MOST
 ) -> list[list[Reason]]:
     """For each row the weightiest subjects, first the heaviest. facts: the same rows, with every feature."""
-    inputs, expectation, _ = churn.contributions(table)
-    columns = [*table.names, *EXPECTED]
+    return reasons_from(churn.contributions(table), table.names, facts, usual, lang, most)
+
+
+def reasons_from(
+    contributions: tuple[Floats, Floats, float], names: Sequence[str], facts: Table, usual: Typical,
+    lang: Language = "en", most: int = MOST,
+) -> list[list[Reason]]:  # fmt: skip
+    """`reasons` from contributions computed before. names: of the churn model's features."""
+    inputs, expectation, _ = contributions
+    columns = [*names, *EXPECTED]
     inputs, expectation = inputs - usual.inputs, expectation - usual.expectation
-    parts = by_subject(inputs, expectation, columns)
-    weights = np.stack([parts[subject] for subject in SUBJECTS], axis=1)
+    weights = np.zeros((len(inputs), len(SUBJECTS)))
+    _sum_by_subject(inputs, expectation, _subjects_of(tuple(columns)), weights)
+    each = inputs.tolist()
     return [
-        _of_row(Row(facts, i, lang, usual.medians, dict(zip(columns, inputs[i], strict=True))), weights[i], most)
-        for i in range(len(table))
+        _of_row(Row(facts, i, lang, usual.medians, dict(zip(columns, each[i], strict=True))), weights[i], most)
+        for i in range(len(inputs))
     ]
+
+
+@lru_cache(maxsize=8)
+def _subjects_of(columns: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    """Per input the position of its subject; the last entry is the expectation's own."""
+    place = {name: i for i, names in enumerate(SUBJECTS.values()) for name in names}
+    return np.array([*(place[name] for name in columns), list(SUBJECTS).index("rhythm")], np.int64)
+
+
+@njit(cache=True, nogil=True)
+def _sum_by_subject(inputs, expectation, subject, out):  # type: ignore[no-untyped-def]  # compiled
+    """`by_subject` into the columns of out; in the columns' order, so that a row alone gives the same."""
+    for i in range(inputs.shape[0]):
+        for column in range(inputs.shape[1]):
+            out[i, subject[column]] += inputs[i, column]
+        out[i, subject[-1]] += expectation[i]
 
 
 def sentence(subject: str, facts: Table, at: int, lang: Language = "en") -> str:
@@ -136,13 +166,17 @@ def sentence(subject: str, facts: Table, at: int, lang: Language = "en") -> str:
 
 
 def _of_row(row: Row, weights: Floats, most: int) -> list[Reason]:
-    subjects = list(SUBJECTS)
-    heaviest = [int(i) for i in np.argsort(-np.abs(weights), kind="stable")[:most]]
-    return [_reason(row, subjects[i], float(weights[i])) for i in heaviest if abs(weights[i]) >= FAINTEST]
+    weighed = weights.tolist()
+    heaviest = sorted(range(len(weighed)), key=lambda i: -abs(weighed[i]))[:most]
+    lowering = Row(row.facts, row.at, row.lang, row.medians, row.weights, sign=-1)
+    return [
+        _reason(row if weighed[i] > 0 else lowering, SUBJECT_NAMES[i], weighed[i])
+        for i in heaviest
+        if abs(weighed[i]) >= FAINTEST
+    ]
 
 
 def _reason(row: Row, subject: str, weight: float) -> Reason:
-    row = replace(row, sign=1 if weight > 0 else -1)
     feature, text = SENTENCES[subject](row)
     direction: Literal["raises", "lowers"] = "raises" if weight > 0 else "lowers"
     return Reason(subject, feature, row.known(feature), row.usual(feature), direction, weight, text)
@@ -164,22 +198,26 @@ class Row:
 
     def __getitem__(self, name: str) -> float:
         """A feature of hers; NaN if unknown."""
-        return float(self.facts.column(name)[self.at])
+        return self._numbers[self.facts.position[name]]
+
+    @cached_property
+    def _numbers(self) -> list[float]:
+        numbers: list[float] = self.facts.values[self.at].tolist()
+        return numbers
 
     def known(self, name: str) -> float | None:
         """A feature of hers; None if unknown."""
         value = self[name]
-        return None if np.isnan(value) else value
+        return None if value != value else value
 
     def usual(self, name: str) -> float | None:
         """The shop's median of a feature; None if unknown."""
         value = self.medians.get(name, float("nan"))
-        return None if np.isnan(value) else value
+        return None if value != value else value
 
     def say(self, key: str, **numbers: float | str) -> str:
         """A phrase in her reader's language."""
-        words = {name: value if isinstance(value, str) else Number(value, self.lang) for name, value in numbers.items()}
-        return PHRASES[key][0 if self.lang == "en" else 1].format(**words)
+        return _said(key, self.lang, tuple(numbers.items()))
 
     def with_usual(self, key: str, feature: str, **numbers: float | str) -> str:
         """A phrase, and the shop's median of its feature in brackets if there is one."""
@@ -205,13 +243,19 @@ class Row:
 
     def _day(self, days_before: float) -> dt.date:
         as_of = int(self.facts.as_ofs[self.facts.as_of[self.at]])
-        day: dt.date = (day_of(as_of) - np.timedelta64(int(days_before), "D")).astype(object)
-        return day
+        return EPOCH + dt.timedelta(days=as_of // DAY_US - int(days_before))
 
     def channel(self, name: str) -> str:
         """A channel feature's code as the channel's name."""
         code = int(self[name])
         return CHANNEL_NAMES[code] if code < FIRST_CUSTOM else self.facts.log.channels[code - FIRST_CUSTOM]
+
+
+@lru_cache(maxsize=16_384)
+def _said(key: str, lang: Language, numbers: tuple[tuple[str, float | str], ...]) -> str:
+    """Kept: most of what is said of one customer is said of many."""
+    words = {name: value if isinstance(value, str) else Number(value, lang) for name, value in numbers}
+    return PHRASES[key][0 if lang == "en" else 1].format(**words)
 
 
 class Number:

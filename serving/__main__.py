@@ -6,6 +6,7 @@ python -m serving score   --store DIR --out scores.csv          every customer's
 python -m serving publish --store DIR [--watch]                 bring the registry's champions here
 python -m serving keys    add NAME --scope score | list | revoke NAME    who may ask
 python -m serving audit   --store DIR                           who downloaded lists or changed keys
+python -m serving fold    --store DIR                           bring posted events into the store
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_engine(score)
     score.add_argument("--events", help="with Spark: Parquet to read: a file, a folder or a glob")
     add_events(score)
+    _add_fold(add(commands, "fold", _fold, "bring posted events (POST /v1/events) into the store"))
     _add_publish(add(commands, "publish", _publish, "bring the registry's champions to the bundle folder"))
     add_key_commands(commands)
     return run(parser, arguments)
@@ -63,8 +65,20 @@ def _add_api(parser: argparse.ArgumentParser) -> None:
         "--i-know", action="store_true", help="listen on an address that others can reach, without keys"
     )
     parser.add_argument("--no-publish", action="store_true", help="do not run the publisher; run it elsewhere")
+    parser.add_argument(
+        "--workers", type=_workers, default=1, metavar="N", help="processes that answer (default %(default)s)"
+    )
+    parser.add_argument(
+        "--fold-every", type=_pause, default=3600.0, metavar="SECONDS",
+        help="how often to bring posted events into the store; 0 for never (default %(default)s)",
+    )  # fmt: skip
     _add_as_of(parser)
     _add_poll(parser)
+
+
+def _add_fold(parser: argparse.ArgumentParser) -> None:
+    add_store(parser)
+    parser.add_argument("--with-parent", action="store_true", help=argparse.SUPPRESS)  # end when standard input closes
 
 
 def _add_file(parser: argparse.ArgumentParser, out: str) -> None:
@@ -121,13 +135,25 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _workers(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 64):
+        raise argparse.ArgumentTypeError(f"found {text}, expected a whole number from 1 to 64, such as 2.")
+    return int(text)
+
+
+def _pause(text: str) -> float:
+    return 0.0 if text == "0" else _seconds(text)
+
+
 def _api(options: argparse.Namespace) -> None:
     from serving.process import serve
 
     as_of: AsOfMode = options.as_of
     bundle = bundle_folder(options.store, options.bundle)
-    database = database_url(options.store)
-    settings = Settings(options.store, bundle, options.host, options.port, options.poll, as_of, database)
+    settings = Settings(
+        options.store, bundle, options.host, options.port, options.poll, as_of, database_url(options.store),
+        fold_seconds=options.fold_every, workers=options.workers,
+    )  # fmt: skip
     serve(settings, not options.no_publish, options.i_know, say=lambda text: print(text, flush=True))
 
 
@@ -177,6 +203,18 @@ def _score_on_spark(options: argparse.Namespace) -> None:
         as_of = now_us() if options.as_of == "now" else None
         rows = write(scores(log, champions, dt.datetime.now(dt.UTC), as_of), options.out)
         print(f"{rows:,} customers with events up to {log.data_through} scored: {options.out}")
+
+
+def _fold(options: argparse.Namespace) -> None:
+    from serving.fold import fold
+    from serving.process import end_with_parent
+
+    if options.with_parent:
+        end_with_parent()
+    folded = fold(options.store, now_us())
+    print(f"{folded.added:,} posted events added to {options.store}, {folded.known:,} known to it before")
+    if folded.quarantine:
+        print(f"some were refused, with the reason: {folded.quarantine}")
 
 
 def _publish(options: argparse.Namespace) -> None:

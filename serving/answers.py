@@ -25,11 +25,14 @@ class Answers:
     """Per customer known by as_of, ordered as in the log; arrays have shape (n_rows,). Null (NaN) without a kept order.
 
     facts: every feature, by the churn model's policy. churn_table: the churn model's own features.
+    asked, inputs: what the churn model was asked (`ChurnModel.questions`).
     purchase, order_days, spend, low, high: within clv.card.horizon_days. states: (n_rows, n_states).
     """
 
     facts: Table
     churn_table: Table
+    asked: Floats
+    inputs: npt.NDArray[np.float32]
     churn: Floats
     states: Floats
     purchase: Floats
@@ -58,13 +61,14 @@ def answer(champions: Champions, log: EventLog, as_of: int) -> Answers:
     tables = _Tables(log, as_of)
     churn, transition, clv = champions.churn, champions.transition, champions.clv
     churn_table = tables.of(churn)
-    probability = churn.predict(churn_table)
+    asked, inputs = churn.questions(churn_table)
+    probability = churn.answer(churn_table, asked, inputs)
     value = clv.predict(tables.of(clv))
     purchase = 1 - probability
     if clv.card.horizon_days != churn.card.horizon_days:
         purchase = clv.expecter.expect(tables.of(clv), clv.stretch).purchase_probability
     return Answers(
-        tables.by(champions.policy, EVERY_FEATURE), churn_table, probability,
+        tables.by(champions.policy, EVERY_FEATURE), churn_table, asked, inputs, probability,
         transition.predict(tables.of(transition)), purchase, np.maximum(value.order_days, purchase), value.spend,
         value.low, value.high,
     )  # fmt: skip

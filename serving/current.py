@@ -12,6 +12,8 @@ from features.store import open_store
 from models.bundle import load_champions
 from serving import bundles
 from serving.errors import NotReady
+from serving.fresh import Fresh
+from serving.live import Live
 from serving.scoring import Scorer, end_of_day
 from serving.settings import Settings
 
@@ -29,8 +31,10 @@ class Current:
         """Nothing is loaded yet. besides: what else is amiss, in words; None if nothing is."""
         self.settings, self._besides = settings, besides
         self._scorer: Scorer | None = None
+        self._fresh: Fresh | None = None
         self._seen: Seen | None = None
         self._problem: str | None = None
+        self.live = Live(settings.live)
 
     @property
     def scorer(self) -> Scorer:
@@ -50,11 +54,25 @@ class Current:
         found = [self._problem, bundles.refusal(self.settings.bundle), self._missing(), self._besides()]
         return list(dict.fromkeys(text for text in found if text))
 
+    @property
+    def fresh(self) -> Fresh:
+        """The scorer in use with all that was posted up to now. Raises NotReady."""
+        scorer = self.scorer
+        self.live.refresh()
+        if self._fresh is None or self._fresh.scorer is not scorer:
+            self._fresh = Fresh(scorer, self.live)
+        return self._fresh
+
     async def watch(self) -> None:
         """Look at the pointers each second, and load in a thread what has changed; until cancelled."""
         while True:
             if self._look() != self._seen:
-                await asyncio.to_thread(self.refresh)
+                loading = asyncio.create_task(asyncio.to_thread(self.refresh))
+                while not loading.done():  # and go on following the journal, whose segments may go meanwhile
+                    self._follow()
+                    await asyncio.wait([loading], timeout=LOOK_SECONDS)
+                await loading
+            self._follow()
             await asyncio.sleep(LOOK_SECONDS)
 
     def refresh(self) -> None:
@@ -74,7 +92,14 @@ class Current:
         if fresh is None:
             return
         self._scorer = fresh
+        self.live.settle(fresh.log)
         logger.info("serving %s of %s as of %s", seen[0], seen[1], fresh.day)
+
+    def _follow(self) -> None:
+        try:
+            self.live.refresh()
+        except OSError as error:
+            logger.warning("the journal of posted events cannot be read: %s", error)
 
     def _look(self) -> Seen:
         """The bundle's and the store's pointers, and the end of today where today counts."""

@@ -1,24 +1,30 @@
-"""Events that come with a request, as a log: through the same doctor and the same coding as a load."""
+"""Events that come with a request, as a log: by the same rules and the same coding as a load.
+
+Where all are plainly good they are judged without pandas (`features.plain`); otherwise the doctor judges them all.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from features.doctor import examine
 from features.events import CHANNEL_NAMES, COLUMNS, EVENT_NAMES, FIRST_CUSTOM, canonical_event
-from features.ingest import to_log
 from features.log import EventLog, merge
-from features.rows import Rows
+from features.plain import default_name, plain, plain_id, plain_log
 from serving.errors import RequestError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_EVENTS = 10_000
 OTHER = "other"  # whatever a shop's store has no name for: an event took place, and the models know no more than that
 ITEM, EVENT = "item", "event_position"
+
+Customers = Sequence[tuple[str, Sequence[Mapping[str, object]]]]
 
 
 @dataclass(frozen=True)
@@ -29,12 +35,38 @@ class Inline:
     errors: Mapping[int, RequestError]
 
 
-def inline_log(store: EventLog, customers: Sequence[tuple[str, Sequence[Mapping[str, object]]]], now_us: int) -> Inline:
+def inline_log(store: EventLog, customers: Customers, now_us: int, most: int = MOST_EVENTS) -> Inline:
     """The log of customers that came as (id, events), events with the contract's fields. One bad event spoils its item.
 
     Each customer is judged and coded by herself: who else is in the request changes nothing.
     """
-    errors = _shape_errors(customers)
+    errors = _shape_errors(customers, most)
+    fresh = None if errors else _plain(store, customers, now_us)
+    return _examined(store, customers, errors, now_us) if fresh is None else Inline(_joined(store, fresh), {})
+
+
+def _plain(store: EventLog, customers: Customers, now_us: int) -> EventLog | None:
+    """The customers' own events as a log; None if there is anything that the doctor must see, or say no to."""
+    ids = [customer_id for customer_id, events in customers for _ in events]
+    rows = [plain(event, now_us) for _, events in customers for event in events]
+    good = [row for row in rows if row is not None]
+    messages = {
+        (row.message_id, customer_id) for row, customer_id in zip(good, ids, strict=False) if row.message_id is not None
+    }
+    if (
+        len(good) < len(rows)
+        or not all(plain_id(customer_id) for customer_id, _ in customers)
+        or len({message for message, _ in messages}) < len(messages)
+        or len({row.currency for row in good if row.currency} | ({store.currency} - {""})) > 1
+    ):
+        return None
+    return plain_log(store, ids, good, OTHER) if good else None
+
+
+def _examined(store: EventLog, customers: Customers, errors: dict[int, RequestError], now_us: int) -> Inline:
+    from features.doctor import examine  # not above: with it comes pandas, a third of what the service weighs
+    from features.ingest import to_log
+
     frame = _frame(store, [(i, *item) for i, item in enumerate(customers) if i not in errors])
     judged = frame.drop(columns="currency")  # it is the store's, or refused below
     checkup = examine(judged, now_us, max_bad_share=1.0)
@@ -45,10 +77,10 @@ def inline_log(store: EventLog, customers: Sequence[tuple[str, Sequence[Mapping[
     _refuse_shared_messages(frame, errors)
     if errors:
         checkup = examine(judged[~judged[ITEM].isin(list(errors))], now_us, max_bad_share=1.0)
-    return Inline(_joined(store, checkup.rows), errors)
+    return Inline(_joined(store, to_log(checkup.rows)), errors)
 
 
-def _shape_errors(customers: Sequence[tuple[str, Sequence[Mapping[str, object]]]]) -> dict[int, RequestError]:
+def _shape_errors(customers: Customers, most: int) -> dict[int, RequestError]:
     errors: dict[int, RequestError] = {}
     times = Counter(customer_id for customer_id, _ in customers)
     for i, (customer_id, events) in enumerate(customers):
@@ -57,8 +89,8 @@ def _shape_errors(customers: Sequence[tuple[str, Sequence[Mapping[str, object]]]
             errors[i] = RequestError("repeated_customer", f"{found}. Send all her events in one item.")
         elif not events:
             errors[i] = _invalid("events: found none, expected at least one. Send her events, or ask by customer_ids.")
-        elif len(events) > MOST_EVENTS:
-            found = f"events: found {len(events):,}, expected at most {MOST_EVENTS:,}"
+        elif len(events) > most:
+            found = f"events: found {len(events):,}, expected at most {most:,}"
             errors[i] = _invalid(f"{found}. Load her: python -m features ingest.")
     return errors
 
@@ -69,6 +101,8 @@ def _invalid(text: str) -> RequestError:
 
 def _frame(store: EventLog, items: Sequence[tuple[int, str, Sequence[Mapping[str, object]]]]) -> pd.DataFrame:
     """The raw rows, with every column of the contract."""
+    import pandas as pd
+
     rows = [
         {
             **event,
@@ -88,7 +122,7 @@ def _name(store: EventLog, event: Mapping[str, object]) -> object:
     """An event's name as the store can code it; without one it is an order, or a refund if the amount is negative."""
     name = event.get("event")
     if name is None:
-        return "order_refunded" if str(event.get("amount")).strip().startswith("-") else "order_completed"
+        return default_name(event)
     if not str(name).strip():
         return name
     canonical = canonical_event(str(name))
@@ -124,9 +158,8 @@ def _refuse_shared_messages(frame: pd.DataFrame, errors: dict[int, RequestError]
         )
 
 
-def _joined(store: EventLog, good: Rows) -> EventLog:
-    """The rows as a log in the store's codes and currency, with the stored events of those it knows."""
-    fresh = to_log(good)
+def _joined(store: EventLog, fresh: EventLog) -> EventLog:
+    """The events in the store's codes and currency, with the stored events of those it knows."""
     known = [position for name in fresh.ids if (position := store.ids.find(name)) is not None]
     log = merge(store.slice(np.array(known, np.int64)), fresh)
     assert len(log.events) <= 256 - FIRST_CUSTOM or OTHER in store.events

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 
+import numpy as np
+import numpy.typing as npt
+
 from models.reasons import Language, Reason
-from serving.cursors import CursorPage, cursor, snapshot_of
+from serving.cursors import CursorPage, cursor, offset_of, snapshot_of
 from serving.records import ListRow, ScoreRecord
 from serving.scoring import Scorer
 
@@ -18,32 +21,53 @@ BESIDE = (
 
 
 def at_risk(
-    scorer: Scorer, scored_at: dt.datetime, offset: int = 0, limit: int | None = None, lang: Language = "en"
-) -> list[ListRow]:
-    """Customers whose activity_status is at_risk, by value_at_risk; ranks begin with offset + 1. limit: None is all."""
-    ranked = scorer.population.at_risk[offset : None if limit is None else offset + limit]
+    scorer: Scorer, scored_at: dt.datetime, offset: int = 0, limit: int | None = None, lang: Language = "en",
+    gone: Collection[int] = (),
+) -> list[ListRow]:  # fmt: skip
+    """Customers whose activity_status is at_risk, by value_at_risk; ranks begin with offset + 1. limit: None is all.
+
+    gone: positions of those who have ordered since.
+    """
+    still = scorer.population.at_risk[_stays(scorer, gone)]
+    ranked = still[offset : None if limit is None else offset + limit]
     records = scorer.score(ranked, scored_at, explain=True, lang=lang)
     rhythms = scorer.rhythms(ranked, lang)
     rows = enumerate(zip(records, rhythms, strict=True), start=offset + 1)
     return [_row(rank, record, rhythm) for rank, (record, rhythm) in rows]
 
 
-def page(scorer: Scorer, scored_at: dt.datetime, offset: int, limit: int, lang: Language = "en") -> CursorPage:
+def page(
+    scorer: Scorer, scored_at: dt.datetime, offset: int, limit: int, lang: Language = "en", gone: Collection[int] = ()
+) -> CursorPage:
     """A page of the list, with what it was made from."""
-    total = len(scorer.population.at_risk)
+    places = np.flatnonzero(_stays(scorer, gone))
     end = offset + limit
-    is_last = end >= total
+    is_last = end >= len(places)
     return CursorPage(
-        name="at_risk", as_of=scorer.day, data_through=scorer.data_through, total=total, offset=offset,
+        name="at_risk", as_of=scorer.day, data_through=scorer.data_through, total=len(places), offset=offset,
         next_offset=None if is_last else end,
-        next_cursor=None if is_last else cursor(snapshot_of(scorer), end),
-        members=at_risk(scorer, scored_at, offset, limit, lang), models=scorer.models,
+        next_cursor=None if is_last else cursor(snapshot_of(scorer), int(places[end])),
+        members=at_risk(scorer, scored_at, offset, limit, lang, gone), models=scorer.models,
     )  # fmt: skip
+
+
+def offset_at(scorer: Scorer, word: str, gone: Collection[int] = ()) -> int:
+    """How many members come before a cursor's place. Raises Malformed, Gone.
+
+    The place is one in the scorer's list with nobody gone, so that whoever follows cursors meets everybody who is still
+    on it once, whoever orders meanwhile.
+    """
+    return int(np.count_nonzero(_stays(scorer, gone)[: offset_of(word, snapshot_of(scorer))]))
 
 
 def model_version(record: ScoreRecord) -> str:
     """The versions that answered, as one word for a cell: churn-3 transition-2 clv-2."""
     return " ".join(f"{name}-{model.version}" for name, model in record.models.items())
+
+
+def _stays(scorer: Scorer, gone: Collection[int]) -> npt.NDArray[np.bool_]:
+    """For each of the scorer's list whether she is still on it."""
+    return ~np.isin(scorer.population.at_risk, list(gone))
 
 
 def _row(rank: int, record: ScoreRecord, rhythm: str) -> ListRow:

@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from features.lifecycle import Stage, Status
-from features.table import Table
 from models.bundle import Champions
 from models.reasons import Typical, typical
-from serving.answers import Answers, value_at_risk
+from serving.answers import answer
+from serving.sheet import PLACE, Sheet
 
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
+Codes = Int64s | Floats
 
 BOUNDARIES = (0.50, 0.80)
 EXPLAINED = 400  # customers, evenly spread, whose mean contributions stand for the shop's: exact ones take their time
@@ -34,7 +35,7 @@ class Ranks:
     boundaries: tuple[float, float] | None
 
     @classmethod
-    def of(cls, churn: Floats, stage: Int64s, status: Int64s) -> Ranks:
+    def of(cls, churn: Floats, stage: Codes, status: Codes) -> Ranks:
         """From the answers of all those with a kept order, in any order."""
         staying = churn[status != Status.lapsed]
         compared = staying if len(staying) else churn
@@ -50,8 +51,8 @@ class Ranks:
         ranked = self.churn if stage is None else self.by_stage[stage]
         if not len(ranked):
             return None
-        below = int(np.searchsorted(ranked, probability, side="right"))
-        return min(max(int(np.ceil(100 * below / len(ranked))), 1), 100)
+        below = int(ranked.searchsorted(probability, side="right"))
+        return min(max(-(-100 * below // len(ranked)), 1), 100)
 
     def risk(self, probability: float) -> Literal["low", "medium", "high"] | None:
         """Against the shop's own boundaries."""
@@ -74,15 +75,16 @@ class Population(Ranks):
     typical: Typical
 
 
-def survey(champions: Champions, answers: Answers) -> Population:
-    """The population out of everybody's answers."""
-    ordered = ~np.isnan(answers.churn)
-    ranks = Ranks.of(answers.churn[ordered], answers.stage[ordered], answers.status[ordered])
-    staying = np.flatnonzero(ordered & (answers.status != Status.lapsed))
+def survey(champions: Champions, sheet: Sheet) -> Population:
+    """The population out of everybody's sheet."""
+    stage, status, churn = (sheet.column(name) for name in ("lifecycle_stage", "activity_status", "churn"))
+    ordered = ~np.isnan(churn)
+    ranks = Ranks.of(churn[ordered], stage[ordered], status[ordered])
+    staying = np.flatnonzero(ordered & (status != Status.lapsed))
     compared = staying if len(staying) else np.flatnonzero(ordered)
     return Population(
         ranks.churn, ranks.by_stage, ranks.boundaries,
-        at_risk=_at_risk(answers, champions.clv.card.horizon_days), typical=_typical(champions, answers, compared),
+        at_risk=_at_risk(sheet), typical=_typical(champions, sheet, compared),
     )  # fmt: skip
 
 
@@ -96,17 +98,12 @@ def _hundredths(ranked: Floats) -> Floats:
     return np.concatenate([[-np.inf], ranked[np.arange(1, 100) * len(ranked) // 100]])
 
 
-def _at_risk(answers: Answers, horizon_days: int) -> Int64s:
-    at_risk = np.flatnonzero((answers.status == Status.at_risk) & ~np.isnan(answers.churn))
-    worth = value_at_risk(answers, horizon_days)[at_risk]
-    return answers.facts.customer[at_risk[np.argsort(-worth, kind="stable")]]
+def _at_risk(sheet: Sheet) -> Int64s:
+    at_risk = np.flatnonzero((sheet.column("activity_status") == Status.at_risk) & ~np.isnan(sheet.column("churn")))
+    return at_risk[np.argsort(-sheet.values[at_risk, PLACE["value_at_risk"]], kind="stable")]
 
 
-def _typical(champions: Champions, answers: Answers, compared: Int64s) -> Typical:
+def _typical(champions: Champions, sheet: Sheet, compared: Int64s) -> Typical:
     evenly = np.linspace(0, max(len(compared) - 1, 0), min(len(compared), EXPLAINED))
-    chosen = compared[np.unique(evenly.astype(np.int64))]
-
-    def some(table: Table) -> Table:
-        return table.rows(chosen)
-
-    return typical(champions.churn, some(answers.churn_table), some(answers.facts))
+    answers = answer(champions, sheet.log.slice(compared[np.unique(evenly.astype(np.int64))]), sheet.as_of)
+    return typical(champions.churn, answers.churn_table, answers.facts)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from multiprocessing import connection
 from pathlib import Path
+from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
 
+from features.commands import begin_to_log
 from features.errors import RitornoError
 from features.store import open_store
 from serving import bundles
@@ -17,8 +24,12 @@ from serving.app import create_app
 from serving.keyring import Keyring
 from serving.logs import as_json
 from serving.publisher import Publisher, command
+from serving.schedule import Folding
 from serving.settings import Settings
 from serving.tracing import tracer
+
+SILENT_SECONDS = 60  # after which a worker is taken for hung: on a busy machine its imports alone take ten
+UVICORN: dict[str, Any] = {"log_config": None, "log_level": "warning", "access_log": False}  # its own would hold ids
 
 
 def serve(settings: Settings, publish: bool, without_keys: bool, say: Callable[[str], object]) -> None:
@@ -36,11 +47,38 @@ def serve(settings: Settings, publish: bool, without_keys: bool, say: Callable[[
         )
     with listening(settings) as listener, ExitStack() as running:
         publisher = running.enter_context(Publisher(command(settings))) if publish else None
+        folding = running.enter_context(Folding(settings))
         say(_greeting(settings, listener.getsockname()[1], has_keys))
-        app = create_app(settings, lambda: publisher.problem if publisher else None, tracer())
-        as_json()
-        config = uvicorn.Config(app, log_config=None, log_level="warning", access_log=False)  # its own would hold ids
-        uvicorn.Server(config).run(sockets=[listener])
+        if settings.workers > 1:
+            _run_workers(settings, listener)
+        else:
+            app = create_app(settings, lambda: (publisher.problem if publisher else None) or folding.problem, tracer())
+            as_json()
+            uvicorn.Server(uvicorn.Config(app, **UVICORN)).run(sockets=[listener])
+
+
+def _run_workers(settings: Settings, listener: socket.socket) -> None:
+    """Several processes behind one socket; one that dies is replaced. /readyz does not tell of this process's children.
+
+    To tell of them, their problems would have to be handed to the workers. Each worker counts its own requests, and
+    keeps its own rates and answers of an Idempotency-Key.
+    """
+    as_json()
+    app = partial(worker_app, settings)
+    config = uvicorn.Config(
+        app, factory=True, workers=settings.workers, timeout_worker_healthcheck=SILENT_SECONDS, **UVICORN
+    )
+    Multiprocess(config, [listener]).run()
+
+
+def worker_app(settings: Settings) -> FastAPI:
+    """The app of one of several processes; it ends with the process that started it."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=lambda: (connection.wait([parent.sentinel]), os._exit(0)), daemon=True).start()
+    begin_to_log()
+    as_json()
+    return create_app(settings, tracer=tracer())
 
 
 def _greeting(settings: Settings, port: int, has_keys: bool) -> str:

@@ -150,6 +150,20 @@ class InlineEvent(Record):
     message_id: Text | None = None
 
 
+class PostedEvent(InlineEvent):
+    """An event of a customer, stored or not; the fields of the event contract. Without `event`: an order."""
+
+    customer_id: Text
+
+
+class EventsRequest(Record):
+    """Up to 1,000 events, of any customers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    events: list[PostedEvent]
+
+
 class InlineCustomer(Record):
     """A customer with her events; those of a stored customer are added to hers."""
 
@@ -175,6 +189,14 @@ class ItemError(Record):
     customer_id: str
     code: Literal["unknown_customer", "invalid_events", "repeated_customer"]
     detail: str
+
+
+class EventsAnswer(Record):
+    """What became of posted events: what is accepted is on the disk, and seen by the next score."""
+
+    accepted: int = Field(description="Events that are new.")
+    known: int = Field(description="Events that were there before: by message_id, or alike in all.")
+    errors: list[ItemError]
 
 
 class ScoresAnswer(Record):

@@ -1,5 +1,7 @@
 """The scorer: one log, three models, one as_of; the same path for one customer, a thousand, and everybody.
 
+Everybody in the store is scored once, when models or store change; a stored customer's score is then a look-up in the
+sheet (`serving.sheet`). Only who comes with events of her own is computed on request, by the same functions.
 A scorer never changes. When models or store change, another one takes its place (`serving.current`).
 """
 
@@ -16,13 +18,15 @@ import numpy.typing as npt
 from features.events import DAY_US, day_of
 from features.log import EventLog
 from models.bundle import Champions, check_shop
-from models.reasons import Language, Reason, reasons, sentence
+from models.reasons import Language, Reason, reasons_from, sentence
 from serving.answers import Answers, answer
 from serving.errors import RequestError
 from serving.inline import inline_log
+from serving.lookup import Lookup
 from serving.population import Population, survey
-from serving.profile import Profile
+from serving.profile import Fields, Profile
 from serving.records import ModelVersion, ScoreRecord
+from serving.sheet import Sheet, everybody, rows
 
 Int64s = npt.NDArray[np.int64]
 Events = Sequence[Mapping[str, object]]
@@ -30,25 +34,30 @@ Events = Sequence[Mapping[str, object]]
 
 @dataclass(frozen=True)
 class Scorer:
-    """Answers about the customers of `log` as of the instant `as_of` (microseconds: the end of a day, UTC)."""
+    """Answers about the customers of `log` as of the instant `as_of` (microseconds: the end of a day, UTC).
+
+    `sheet` is everybody's, and is looked into as long as it is of this log and as_of.
+    """
 
     log: EventLog
     champions: Champions
     as_of: int
     population: Population
+    sheet: Sheet
 
     @classmethod
     def of(cls, log: EventLog, champions: Champions, as_of: int | None = None) -> Scorer:
-        """Scores the whole shop once, for percentiles and lists. as_of: default, the end of the log's last day.
+        """Scores the whole shop once, for look-ups, percentiles and lists. as_of: default, the end of the last day.
 
         Raises ModelError if a champion was fitted on another shop.
         """
         for model in (champions.churn, champions.transition, champions.clv):
             check_shop(model.card, log)
         instant = end_of_day(log.last_ts if as_of is None else as_of)
-        return cls(log, champions, instant, survey(champions, answer(champions, log, instant)))
+        sheet = everybody(champions, log, instant)
+        return cls(log, champions, instant, survey(champions, sheet), sheet)
 
-    @property
+    @cached_property
     def day(self) -> dt.date:
         """The day at whose end (UTC) everything is known."""
         return date(self.as_of)
@@ -79,10 +88,23 @@ class Scorer:
         self, positions: Sequence[int] | Int64s, scored_at: dt.datetime, explain: bool = False, lang: Language = "en"
     ) -> list[ScoreRecord]:
         """A record for each of the log's customers at these positions, in their order."""
-        wanted = np.asarray(positions, np.int64)
-        distinct, place = np.unique(wanted, return_inverse=True)
-        records = self._records(self._slice(distinct), self.as_of, scored_at, explain, lang)
-        return [records[i] for i in place.tolist()]
+        return [ScoreRecord.model_validate(found) for found in self.fields(positions, scored_at, explain, lang)]
+
+    def fields(
+        self, positions: Sequence[int] | Int64s, scored_at: dt.datetime, explain: bool = False, lang: Language = "en"
+    ) -> list[Fields]:
+        """`score` as plain values, for JSON."""
+        if self._lookup is None:
+            distinct, place = np.unique(np.asarray(positions, np.int64), return_inverse=True)
+            computed = self._computed(self.log.slice(distinct), self.as_of, scored_at, explain, lang)
+            return [computed[i] for i in place.tolist()]
+        numbers = [self.sheet.values[position].tolist() for position in positions]
+        why = self._lookup.reasons(positions, lang) if explain else [None] * len(numbers)
+        ids, profile, day, through = self.log.ids, self._profile, self.day, self.data_through
+        return [
+            profile.record(row, ids[int(position)], day, scored_at, through, said)
+            for row, position, said in zip(numbers, positions, why, strict=True)
+        ]
 
     def score_events(
         self,
@@ -91,52 +113,82 @@ class Scorer:
         explain: bool = False,
         lang: Language = "en",
     ) -> list[ScoreRecord | RequestError]:
-        """For each (customer_id, events) a record, or what is wrong with her events.
+        """For each (customer_id, events) a record, or what is wrong with her events; see `fields_of_events`."""
+        found = self.fields_of_events(customers, scored_at, explain, lang)
+        return [item if isinstance(item, RequestError) else ScoreRecord.model_validate(item) for item in found]
+
+    def fields_of_events(
+        self,
+        customers: Sequence[tuple[str, Events]],
+        scored_at: dt.datetime,
+        explain: bool = False,
+        lang: Language = "en",
+        base: EventLog | None = None,
+    ) -> list[Fields | RequestError]:
+        """For each (customer_id, events) a record as plain values, or what is wrong with her events.
 
         Events of a stored customer are added to hers. Who has events after the scorer's as_of is scored as of the end
-        of the day of her latest.
+        of the day of her latest. base: in place of the store, a log in its codes that knows more of these customers.
         """
-        found = inline_log(self.log, customers, int(scored_at.timestamp() * 1_000_000))
-        positions = {name: i for i, name in enumerate(found.log.ids)}
-        as_ofs = np.maximum(_last_days(found.log), self.as_of)
-        records: dict[str, ScoreRecord] = {}
-        for as_of in np.unique(as_ofs[: found.log.n_customers]):
-            part = found.log.slice(np.flatnonzero(as_ofs == as_of))
-            records |= {
-                record.customer_id: record for record in self._records(part, int(as_of), scored_at, explain, lang)
-            }
-        assert len(records) == len(positions)
+        found = inline_log(self.log if base is None else base, customers, int(scored_at.timestamp() * 1_000_000))
+        records = self.fields_of_log(found.log, scored_at, explain, lang)
         return [found.errors.get(i) or records[customer_id] for i, (customer_id, _) in enumerate(customers)]
+
+    def fields_of_log(
+        self, log: EventLog, scored_at: dt.datetime, explain: bool = False, lang: Language = "en"
+    ) -> dict[str, Fields]:
+        """Every customer of another log in the store's codes, by customer_id, as of her own last day if it is later."""
+        as_ofs = np.maximum(_last_days(log), self.as_of)
+        records: dict[str, Fields] = {}
+        for as_of in np.unique(as_ofs):
+            part = log.slice(np.flatnonzero(as_ofs == as_of)) if (as_ofs != as_of).any() else log
+            for record in self._computed(part, int(as_of), scored_at, explain, lang):
+                records[record["customer_id"]] = record
+        assert len(records) == log.n_customers
+        return records
 
     def reasons(self, answers: Answers, lang: Language) -> list[list[Reason]]:
         """For each row why her churn probability differs from the shop's; nothing for those without a kept order."""
         said = np.flatnonzero(~np.isnan(answers.churn))
         found: list[list[Reason]] = [[] for _ in range(len(answers))]
-        table, facts = answers.churn_table.rows(said), answers.facts.rows(said)
-        for row, why in zip(
-            said, reasons(self.champions.churn, table, facts, self.population.typical, lang), strict=True
-        ):
+        parts = self.champions.churn.contributions_to(answers.asked[said], answers.inputs[said])
+        names, facts = answers.churn_table.names, answers.facts.rows(said)
+        for row, why in zip(said, reasons_from(parts, names, facts, self.population.typical, lang), strict=True):
             found[row] = why
         return found
 
     def rhythms(self, positions: Sequence[int] | Int64s, lang: Language = "en") -> list[str]:
         """For each of the log's customers at these positions, her rhythm and her silence in words."""
         distinct, place = np.unique(np.asarray(positions, np.int64), return_inverse=True)
-        facts = answer(self.champions, self._slice(distinct), self.as_of).facts
+        if self._lookup is None:
+            facts = answer(self.champions, self.log.slice(distinct), self.as_of).facts
+        else:
+            facts = self._lookup.facts(distinct.tolist())
         return [sentence("rhythm", facts, i, lang) for i in place.tolist()]
 
-    def _slice(self, positions: Int64s) -> EventLog:
-        return self.log if len(positions) == self.log.n_customers else self.log.slice(positions)
-
-    def _records(
+    def _computed(
         self, log: EventLog, as_of: int, scored_at: dt.datetime, explain: bool, lang: Language
-    ) -> list[ScoreRecord]:
+    ) -> list[Fields]:
+        """Records made from events."""
         answers = answer(self.champions, log, as_of)
         why = self.reasons(answers, lang) if explain else [None] * len(answers)
-        profile = Profile(
-            answers, self.champions, self.population, date(as_of), scored_at, self.data_through, self.models
-        )
-        return [profile.record(i, customer_id, why[i]) for i, customer_id in enumerate(answers.facts.customer_ids)]
+        numbers = rows(answers, self.champions.clv.card.horizon_days).tolist()
+        day, through = date(as_of), max(self.data_through, date(log.last_ts))
+        return [
+            self._profile.record(numbers[i], customer_id, day, scored_at, through, why[i])
+            for i, customer_id in enumerate(answers.facts.customer_ids)
+        ]
+
+    @cached_property
+    def _profile(self) -> Profile:
+        return Profile.of(self.champions, self.population, self.log.currency)
+
+    @cached_property
+    def _lookup(self) -> Lookup | None:
+        """None if the sheet is of another log or as_of."""
+        if self.sheet.log is not self.log or self.sheet.as_of != self.as_of:
+            return None
+        return Lookup(self.sheet, self.champions, self.population)
 
 
 def end_of_day(instant: int) -> int:

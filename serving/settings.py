@@ -22,6 +22,7 @@ class Settings:
     poll_seconds: how often the publisher asks the registry. MLFLOW_TRACKING_URI is MLflow's own affair.
     stale_after_days: with as_of `now`, how old the latest event may be before /readyz says so.
     database: SQLAlchemy's URL of what the service itself remembers; empty for the file `ritorno.db` beside the store.
+    fold_seconds: how often posted events are folded into the store; 0 for never. workers: how many processes answer.
     """
 
     store: Path = Path("var/store")
@@ -32,11 +33,18 @@ class Settings:
     as_of: AsOfMode = "data"
     database: str = ""
     stale_after_days: int = 3
+    fold_seconds: float = 3600.0
+    workers: int = 1
 
     @property
     def database_url(self) -> str:
         """Where keys and audit are kept: as chosen, or `ritorno.db` beside the store."""
         return self.database or _beside(self.store)
+
+    @property
+    def live(self) -> Path:
+        """Where posted events are kept until they are folded into the store."""
+        return self.store / "live"
 
     @property
     def is_loopback(self) -> bool:

@@ -18,11 +18,12 @@ import pyarrow as pa
 from features.log import EventLog
 from features.spark import SparkLog
 from models.bundle import Champions, check_shop
+from serving import sheet
 from serving.answers import answer
 from serving.csvs import SCORE_COLUMNS, SCORE_HEADER, score_row
 from serving.population import Ranks
 from serving.profile import Profile
-from serving.records import ModelVersion, ScoreRecord
+from serving.records import ScoreRecord
 from serving.scoring import date, end_of_day
 
 if TYPE_CHECKING:
@@ -64,9 +65,12 @@ def score_rows(
 ) -> pa.RecordBatch:
     """The scores of the log's customers; see `score_schema`."""
     answers = answer(champions, log, as_of)
-    models = {name: ModelVersion(**version) for name, version in champions.versions.items()}
-    profile = Profile(answers, champions, ranks, date(as_of), scored_at, data_through, models)
-    records = (profile.record(i, customer_id, None) for i, customer_id in enumerate(answers.facts.customer_ids))
+    profile = Profile.of(champions, ranks, log.currency)
+    numbers = sheet.rows(answers, champions.clv.card.horizon_days).tolist()
+    records = (
+        ScoreRecord.model_validate(profile.record(row, customer_id, date(as_of), scored_at, data_through, None))
+        for row, customer_id in zip(numbers, answers.facts.customer_ids, strict=True)
+    )
     columns = zip(*map(score_row, records), strict=True) if len(answers) else ([] for _ in SCORE_HEADER)
     schema = score_schema()
     cells = [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)]

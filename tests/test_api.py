@@ -319,8 +319,8 @@ def test_as_of_now_means_the_end_of_today(own_place, settings_for, asker):
 def test_the_openapi_description_names_every_route(ask):
     paths = ask("GET", "/openapi.json").json()["paths"]
     assert set(paths) == {
-        "/v1/customers/{customer_id}/scores", "/v1/scores", "/v1/lists/at_risk", "/healthz", "/readyz", "/version",
-        "/metrics",
+        "/v1/customers/{customer_id}/scores", "/v1/scores", "/v1/events", "/v1/lists/at_risk", "/healthz", "/readyz",
+        "/version", "/metrics",
     }  # fmt: skip
 
 

@@ -25,10 +25,11 @@ CURLS = re.findall(r"^curl (?:.*\\\n)*.*$", README, re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def key(place, tmp_path_factory):
-    """The shop's folder copied, with a key for scores and lists; and that key."""
+    """The shop's folder copied, with a key for scores, events and lists; and that key."""
     root = tmp_path_factory.mktemp("client") / "shop"
     shutil.copytree(place, root)
-    return root / "store", add_key(database_url(root / "store"), "app", ["score", "lists", "models"], None, AT)
+    scopes = ["score", "ingest", "lists", "models"]
+    return root / "store", add_key(database_url(root / "store"), "app", scopes, None, AT)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,7 @@ def test_a_slow_key_is_asked_again_by_the_client(service, key):
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize("line", CURLS)
 def test_the_readmes_curl_lines_are_answered(service, key, records, line, tmp_path):
-    known = line.replace("localhost:8000", service.url).replace("23474", records[0].customer_id)
+    known = line.replace("localhost:8000", service.url).replace("23474", records[1].customer_id)  # one line posts
     known = known.replace("1998-", "2024-")
     done = subprocess.run(
         ["bash", "-c", known.replace("curl ", "curl -sS -w '\\n%{http_code}' ", 1)], cwd=tmp_path,

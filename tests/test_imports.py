@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["serving_fixtures"]
+
 ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
     "features": set(),
@@ -60,6 +62,26 @@ def test_the_service_loads_neither_mlflow_nor_what_training_needs(tmp_path):
         "print(*{name.split('.')[0] for name in sys.modules} & "
         "{'mlflow', 'xgboost', 'sklearn', 'matplotlib', 'joblib', 'training'})"
     )
+    assert in_a_process(code, tmp_path).split() == []
+
+
+def test_scoring_by_id_and_by_usual_events_loads_no_pandas_nor_arrow(place, tmp_path):
+    """They are half of what such a service would weigh."""
+    code = f"""
+import datetime as dt, sys
+from pathlib import Path
+from serving.app import create_app
+from serving.settings import Settings
+root = Path({str(place)!r})
+app = create_app(Settings(store=root / "store", bundle=root / "bundle"))
+app.state.current.refresh()
+scorer, now = app.state.current.scorer, dt.datetime.now(dt.UTC)
+for explain in (False, True):
+    scorer.fields(range(30), now, explain)
+    scorer.fields_of_events([("new", [{{"ts": "2024-03-01T10:00:00Z", "amount": 20.5}}])], now, explain)
+loaded = {{name.split(".")[0] for name in sys.modules}}
+print(*loaded & {{"pandas", "pyarrow", "mlflow", "shap", "xgboost", "training"}})
+"""
     assert in_a_process(code, tmp_path).split() == []
 
 

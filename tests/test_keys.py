@@ -26,6 +26,7 @@ AT = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 NEEDS = {
     ("GET", "/v1/customers/{customer_id}/scores"): "score",
     ("POST", "/v1/scores"): "score",
+    ("POST", "/v1/events"): "ingest",
     ("GET", "/v1/lists/at_risk"): "lists",
     ("GET", "/metrics"): "models",
     ("GET", "/openapi.json"): None,

@@ -4,16 +4,19 @@ import datetime as dt
 import math
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic_core import to_json
 
 from features.doctor import examine
 from features.events import DAY_US
 from features.ingest import to_log
 from features.log import merge
 from models.transition import NAMES
+from serving import sheet
 from serving.errors import RequestError
 from serving.scoring import Scorer
 
@@ -32,6 +35,18 @@ def one(scorer, events, customer_id="new"):
 def test_one_customer_scored_alone_equals_her_record_in_the_batch_to_the_bit(scorer, records):
     for position in range(0, len(records), 3):
         assert scorer.score([position], SCORED_AT, explain=True) == [records[position]]
+
+
+def test_a_look_up_equals_what_is_computed_from_her_events_to_the_bit(scorer, records):
+    elsewhere = replace(scorer, log=replace(scorer.log))  # another log, though equal: nothing can be looked up
+    for start in range(0, len(records), 50):
+        positions = range(start, min(start + 50, len(records)))
+        assert elsewhere.score(positions, SCORED_AT, explain=True) == [records[i] for i in positions]
+
+
+def test_what_is_written_is_what_the_records_model_would_write(scorer, records):
+    written = to_json(scorer.fields(range(len(records)), SCORED_AT, explain=True))
+    assert written == b"[" + b",".join(record.model_dump_json().encode() for record in records) + b"]"
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -225,3 +240,9 @@ def test_a_shop_where_nobody_has_ordered_still_answers(scorer, log_of):
     assert [record.churn for record in records] == [None, None]
     buyer = one(Scorer.of(leads, scorer.champions), [{"ts": "2024-02-01", "amount": 10}])
     assert (buyer.churn.percentile, buyer.churn.risk, buyer.churn.boundaries) == (None, None, None)
+
+
+def test_everybody_some_at_a_time_is_everybody_at_once_to_the_bit(scorer, monkeypatch):
+    monkeypatch.setattr(sheet, "AT_A_TIME", 150)
+    parts = sheet.everybody(scorer.champions, scorer.log, scorer.as_of)
+    np.testing.assert_array_equal(parts.values, scorer.sheet.values)

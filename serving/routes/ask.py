@@ -7,17 +7,19 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Query, Request, Response
+from pydantic_core import to_json
 
 from models.reasons import Language
 from serving.current import Current
+from serving.fresh import Fresh
 from serving.keyring import Keyring
 from serving.problems import NotJson
 from serving.scoring import Scorer
 
 Answer = TypeVar("Answer")
 
-QUICK = 25  # customers that are answered within some milliseconds: sooner done than handed to a thread
+QUICK = 25  # customers with reasons that are answered within some milliseconds: sooner done than handed to a thread
 
 
 async def _current(request: Request) -> Current:
@@ -27,6 +29,17 @@ async def _current(request: Request) -> Current:
 
 async def _scorer(current: Annotated[Current, Depends(_current)]) -> Scorer:
     return current.scorer
+
+
+def fresh_of(request: Request) -> Fresh:
+    """The scorer in use with what was posted. Raises NotReady. A dependency would cost as much as a score."""
+    current: Current = request.app.state.current
+    return current.fresh
+
+
+def as_json(answer: object) -> Response:
+    """An answer of plain values, written as the model that describes it would be; not checked against it again."""
+    return Response(to_json(answer), media_type="application/json")
 
 
 CurrentNow = Annotated[Current, Depends(_current)]

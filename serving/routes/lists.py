@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from serving.csvs import list_csv
-from serving.cursors import CursorPage, offset_of, snapshot_of
-from serving.lists import at_risk, page
+from serving.cursors import CursorPage
+from serving.lists import at_risk, offset_at, page
 from serving.problems import PROBLEMS, described
-from serving.routes.ask import Lang, ScorerNow, now, recorded, work
+from serving.routes.ask import Lang, fresh_of, now, recorded, work
 
 router = APIRouter(
     prefix="/v1/lists",
@@ -33,24 +33,25 @@ Format = Annotated[Literal["json", "csv"] | None, Query(description="Or say so b
 @router.get("/at_risk", response_model=CursorPage, responses={200: {"content": {"text/csv": {}}}})
 async def at_risk_list(
     request: Request,
-    scorer: ScorerNow,
     limit: Limit = None,
     offset: Offset = 0,
     cursor: Cursor = None,
     lang: Lang = "en",
     format: Format = None,
 ) -> CursorPage | Response:
-    """Customers at risk, the most money at stake first, each with the reason in words."""
+    """Customers at risk, the most money at stake first, each with the reason in words; who has ordered since is off."""
+    fresh = fresh_of(request)
+    scorer, gone = fresh.scorer, fresh.ordered()
     if cursor is not None:
-        offset = offset_of(cursor, snapshot_of(scorer))
+        offset = offset_at(scorer, cursor, gone)
     if format == "csv" or (format is None and "text/csv" in request.headers.get("accept", "")):
-        rows = await work(LARGEST_PAGE, lambda: at_risk(scorer, now(), offset, limit, lang))
+        rows = await work(LARGEST_PAGE, lambda: at_risk(scorer, now(), offset, limit, lang, gone))
         text = await work(len(rows), lambda: list_csv(rows))
         await recorded(request, f"at_risk as of {scorer.day}, csv", len(rows))
         name = f"at_risk_{scorer.day}.csv"
         return Response(
             text, media_type="text/csv; charset=utf-8", headers={"Content-Disposition": f"attachment; filename={name}"}
         )
-    found = await work(limit or PAGE, lambda: page(scorer, now(), offset, limit or PAGE, lang))
+    found = await work(limit or PAGE, lambda: page(scorer, now(), offset, limit or PAGE, lang, gone))
     await recorded(request, f"at_risk as of {scorer.day}, json, from {offset + 1}", len(found.members))
     return found
