@@ -207,7 +207,7 @@ def _score_on_spark(options: argparse.Namespace) -> None:
 
 def _fold(options: argparse.Namespace) -> None:
     from serving.fold import fold
-    from serving.process import end_with_parent
+    from serving.publisher import end_with_parent
 
     if options.with_parent:
         end_with_parent()
