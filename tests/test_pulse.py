@@ -27,7 +27,7 @@ laws = settings(max_examples=25, deadline=None, derandomize=True, suppress_healt
 def log_of_days(orders_a_day, names=("ann", "bob", "cleo")):
     """A log with so many orders on each day from START on, customers taking turns; every order at noon."""
     days = np.repeat(np.arange(len(orders_a_day)), orders_a_day)
-    return to_log(examine(raw_orders(START + days, names), NOW_US).good)
+    return to_log(examine(raw_orders(START + days, names), NOW_US).rows)
 
 
 def raw_orders(days, names):
@@ -109,7 +109,7 @@ def test_what_was_ordered_counts_though_it_was_paid_back(policy):
     raw = raw_orders(START + np.repeat(np.arange(600), 2), ["ann"])
     back = raw.assign(event="order_refunded", row=raw["row"] + len(raw), ts=raw["ts"] + pd.Timedelta(minutes=5))
     both = pd.concat([raw, back]).assign(order_id=lambda rows: rows["ts"].dt.floor("h").astype(str))
-    found = [season_index(to_log(examine(rows, NOW_US).good), 590, policy) for rows in (raw, both)]
+    found = [season_index(to_log(examine(rows, NOW_US).rows), 590, policy) for rows in (raw, both)]
     assert found[0] == found[1]
 
 
