@@ -18,8 +18,8 @@ from models.card import Card
 from models.churn import ChurnModel
 from models.clv import ClvModel, mean_spend_margin
 from models.examples import Examples, matrix
-from models.expectation import Btyd, Expectation
-from models.fitting import Fitted, Recipe, Today, fit_blend, leftover
+from models.expectation import Btyd
+from models.fitting import Fitted, Recipe, Today, Window, fit_blend, leftover
 from models.forest import from_booster
 from models.intervals import Interval, fit_interval
 from models.links import ORDER_DAYS, PURCHASE, SPEND, Link
@@ -67,10 +67,10 @@ class Fit:
         return reading_horizon(self.dataset, self.horizon_days)
 
     @cached_property
-    def windows(self) -> list[tuple[Examples, Expectation]]:
+    def windows(self) -> list[Window]:
         """Each past window, with what an expectation fitted at its cut-off says of as many order days as came."""
         parts = level_windows(self.dataset, self.horizon_days)
-        return [(part, at_its_own_total(part, self.dataset.expecter)) for part in parts]
+        return [at_its_own_total(part, self.dataset.expecter) for part in parts]
 
     @cached_property
     def today(self) -> Today:
@@ -80,7 +80,7 @@ class Fit:
 
     def churn(self) -> Made[ChurnModel]:
         """The churn model for today's customers."""
-        purchase = self._blend(PURCHASE, leftover(PURCHASE, self.windows))
+        purchase = self._blend(PURCHASE, self._leftover(PURCHASE))
         card = _learnt(self.card("churn"), purchase.booster)
         model = ChurnModel(card, self.dataset.expecter, self.stretch, purchase.blend)
         return Made(model, {"purchase": purchase.booster}, self.inputs_today)
@@ -94,7 +94,7 @@ class Fit:
             days.blend.margins(asked.order_days, self.inputs_today),
             asked.order_value,
         )
-        level = leftover(SPEND, self.windows) + SPEND.shift_to(margin, float(asked.spend.sum()))
+        level = self._leftover(SPEND) + SPEND.shift_to(margin, float(asked.spend.sum()))
         model = ClvModel(
             _learnt(self.card("clv"), days.booster), self.dataset.expecter, self.stretch, days.blend, spend.blend,
             level, fit_interval(np.empty(0), np.empty(0)),
@@ -122,6 +122,9 @@ class Fit:
         """The model of that name: churn, transition or clv."""
         makers: dict[str, Callable[[], AnyMade]] = {"churn": self.churn, "transition": self.transition, "clv": self.clv}
         return makers[name]()
+
+    def _leftover(self, link: Link) -> float:
+        return leftover(link, self.windows, self.stretch / self.horizon_days)
 
     def _blend(self, link: Link, level: float = 0.0) -> Fitted:
         return fit_blend(link, self.buyers, self.today, self.inputs_today, self.recipe, level)
@@ -151,8 +154,8 @@ class Fit:
 
     def _interval(self, model: ClvModel) -> Interval:
         """From forecasts of past windows about as long as what is asked, brought to the level that came."""
-        forecast = [model.predict(part.table).spend for part, _ in self.windows]
-        came = [part.spend for part, _ in self.windows]
+        forecast = [model.predict(window.examples.table).spend for window in self.windows]
+        came = [window.examples.spend for window in self.windows]
         if not forecast:
             return fit_interval(np.empty(0), np.empty(0))
         said, spend = np.concatenate(forecast), np.concatenate(came)
