@@ -7,7 +7,7 @@ time rule, own-rhythm rule, BG/NBD, Pareto/NBD, and the blend; for the transitio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from models.expectation import Expectation, fit_expecter
 from models.rules import RULES, fit_rule
 from models.transition import TransitionModel, softmax
 from models.transition import log_loss as transition_losses
+from training.choice import WORTH_PROCESSES, Choice, Trial, choose, trial
 from training.dataset import Dataset, assemble, outcome
 from training.evaluate import churn_measures, value_measures
 from training.fit import Fit
@@ -32,7 +33,6 @@ from training.fit import Fit
 Floats = npt.NDArray[np.float64]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-WORTH_PROCESSES = 5_000  # customers; a process takes some ten seconds to import what it needs
 FAMILIES = ("bg_nbd", "pareto_nbd")
 OURS = "ritorno"
 WEIGHTS = (0.0, 0.5, 1.0)  # of the transition's trees; 0 is the Markov matrix itself
@@ -44,6 +44,7 @@ class Fold:
 
     customer: her id. forecasts: rung → what it expected. margin: the blend's purchase margin before calibration.
     transition: per weight of the trees, −ln P(next state) of everybody known at the origin; `known`: who they are.
+    trial: all mixtures of the blends at this origin.
     """
 
     origin: str
@@ -55,6 +56,7 @@ class Fold:
     margin: Floats
     known: npt.NDArray[np.str_]
     transition: dict[float, Floats]
+    trial: Trial | None = None
 
     @property
     def churned(self) -> Floats:
@@ -64,9 +66,14 @@ class Fold:
 
 @dataclass(frozen=True)
 class Backtest:
-    """All folds, and what they choose."""
+    """All folds, and what they choose. Our forecasts are those of the mixtures that all folds together chose."""
 
     folds: list[Fold]
+
+    @cached_property
+    def choice(self) -> Choice:
+        """The mixtures of the blends."""
+        return choose([fold.trial for fold in self.folds if fold.trial is not None])
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -138,7 +145,15 @@ def backtest(
             + ("" if fold else " (nobody to forecast)")
         )
         folds += [fold] if fold else []
-    return Backtest(folds)
+    return Backtest([_mixed(fold, Backtest(folds).choice) for fold in folds])
+
+
+def _mixed(fold: Fold, choice: Choice) -> Fold:
+    """The fold with our forecasts as the mixtures chosen would have made them."""
+    if fold.trial is None:
+        return fold
+    margin, ours = fold.trial.forecast(choice.mixtures)
+    return replace(fold, margin=margin, forecasts=fold.forecasts | {OURS: ours})
 
 
 def fold_at(log: EventLog, origin: int, horizon_days: int) -> Fold | None:
@@ -160,6 +175,7 @@ def fold_at(log: EventLog, origin: int, horizon_days: int) -> Fold | None:
         margin=churn.purchase.margins(*churn.questions(table)),
         known=np.array(dataset.today.customer_ids),
         transition=_transition_losses(transition, truth),
+        trial=trial(fit, truth.order_days[buyers], truth.spend[buyers]),
     )  # fmt: skip
 
 

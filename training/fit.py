@@ -13,13 +13,14 @@ import numpy.typing as npt
 import xgboost as xgb
 
 from features.events import day_of
+from models.blend import Blend
 from models.boosting import Growth, grow
 from models.card import Card
 from models.churn import ChurnModel
 from models.clv import ClvModel, mean_spend_margin
 from models.examples import Examples, matrix
 from models.expectation import Btyd
-from models.fitting import Fitted, Recipe, Today, Window, fit_blend, leftover
+from models.fitting import Fitted, Learners, Recipe, Shares, Today, Window, fit_blend, learn, leftover
 from models.forest import from_booster
 from models.intervals import Interval, fit_interval
 from models.links import ORDER_DAYS, PURCHASE, SPEND, Link
@@ -80,32 +81,48 @@ class Fit:
 
     def churn(self) -> Made[ChurnModel]:
         """The churn model for today's customers."""
-        purchase = self._blend(PURCHASE, self._leftover(PURCHASE))
-        card = _learnt(self.card("churn"), purchase.booster)
+        purchase = self.purchase(self.recipe.shares["purchase"])
+        card = _learnt(self.card("churn", self.dataset.recent), purchase.booster)
         model = ChurnModel(card, self.dataset.expecter, self.stretch, purchase.blend)
         return Made(model, {"purchase": purchase.booster}, self.inputs_today)
 
     def clv(self) -> Made[ClvModel]:
         """The CLV model for today's customers."""
-        days, spend = self._blend(ORDER_DAYS), self._blend(SPEND)
-        asked = self.today.expectation
-        margin = mean_spend_margin(
-            spend.blend.margins(asked.spend, self.inputs_today),
-            days.blend.margins(asked.order_days, self.inputs_today),
-            asked.order_value,
-        )
-        level = self._leftover(SPEND) + SPEND.shift_to(margin, float(asked.spend.sum()))
+        shares = self.recipe.shares
+        days, spend = self.order_days(shares["order_days"]), self.spend(shares["spend"])
         model = ClvModel(
-            _learnt(self.card("clv"), days.booster), self.dataset.expecter, self.stretch, days.blend, spend.blend,
-            level, fit_interval(np.empty(0), np.empty(0)),
+            _learnt(self.card("clv", self.dataset.recent), days.booster), self.dataset.expecter, self.stretch,
+            days.blend, spend.blend, self.spend_level(days.blend, spend.blend),
+            fit_interval(np.empty(0), np.empty(0)),
         )  # fmt: skip
         model = replace(model, interval=self._interval(model))
         return Made(model, {"order_days": days.booster, "spend": spend.booster}, self.inputs_today)
 
+    def purchase(self, shares: Shares) -> Fitted:
+        """Who comes at all, mixed in these shares."""
+        return self._blend(PURCHASE, shares, self.leftover(PURCHASE))
+
+    def order_days(self, shares: Shares) -> Fitted:
+        """On how many days, mixed in these shares."""
+        return self._blend(ORDER_DAYS, shares)
+
+    def spend(self, shares: Shares) -> Fitted:
+        """How much in all, forecast directly, mixed in these shares."""
+        return self._blend(SPEND, shares)
+
+    def spend_level(self, days: Blend, spend: Blend) -> float:
+        """What brings the forecasts of spend to the expectation's total, corrected by what past windows lacked."""
+        asked = self.today.expectation
+        margin = mean_spend_margin(
+            spend.margins(asked.spend, self.inputs_today), days.margins(asked.order_days, self.inputs_today),
+            asked.order_value,
+        )  # fmt: skip
+        return self.leftover(SPEND) + SPEND.shift_to(margin, float(asked.spend.sum()))
+
     def transition(self) -> Made[TransitionModel]:
         """The transition model, over every state; it answers for the horizon of the examples."""
         everyone = self.dataset.examples
-        card = replace(self.card("transition"), horizon_days=self.dataset.plan.horizon_days)
+        card = replace(self.card("transition", self.dataset.examples), horizon_days=self.dataset.plan.horizon_days)
         markov, _ = observed_base(everyone)
         examples = _sampled(everyone, TRANSITION_ROWS)
         if len(np.unique(examples.next_state)) < 2:
@@ -123,20 +140,27 @@ class Fit:
         makers: dict[str, Callable[[], AnyMade]] = {"churn": self.churn, "transition": self.transition, "clv": self.clv}
         return makers[name]()
 
-    def _leftover(self, link: Link) -> float:
+    def leftover(self, link: Link) -> float:
+        """What past windows say that the expectation's level lacks, on the link scale."""
         return leftover(link, self.windows, self.stretch / self.horizon_days)
 
-    def _blend(self, link: Link, level: float = 0.0) -> Fitted:
-        return fit_blend(link, self.buyers, self.today, self.inputs_today, self.recipe, level)
+    def _blend(self, link: Link, shares: Shares, level: float = 0.0) -> Fitted:
+        if link.name not in self._learnt:
+            self._learnt[link.name] = learn(link, self.dataset.recent, self.recipe)
+        return fit_blend(link, self._learnt[link.name], self.today, self.inputs_today, shares, level)
+
+    @cached_property
+    def _learnt(self) -> dict[str, Learners | None]:
+        return {}
 
     @cached_property
     def inputs_today(self) -> npt.NDArray[np.float32]:
         """What the trees see of today's customers: the expectation of the horizon they were trained at."""
         table = self.today.table
-        return matrix(table, self.dataset.expecter.expect(table, self.dataset.plan.horizon_days))
+        return matrix(table, self.dataset.expecter.expect(table, self.dataset.recent.horizon_days))
 
-    def card(self, model: str) -> Card:
-        """The card, as far as the fit itself can fill it in, of a model that has learnt nothing yet."""
+    def card(self, model: str, examples: Examples) -> Card:
+        """The card, as far as the fit itself can fill it in, of a model that is to learn from these examples."""
         dataset = self.dataset
         log, layout = dataset.today.log, dataset.plan
         return Card(
@@ -145,8 +169,8 @@ class Fit:
             data_from=str(day_of(log.first_ts)), customers=len(dataset.today), currency=log.currency, shop=log.shop,
             basis="btyd" if isinstance(dataset.expecter, Btyd) else "rule",
             trained={
-                "horizon_days": layout.horizon_days, "rows": len(dataset.examples),
-                "cutoffs": [str(day_of(t)) for t in layout.cutoffs], "events": log.n_events,
+                "horizon_days": examples.horizon_days, "rows": len(examples),
+                "cutoffs": [str(day_of(int(t))) for t in examples.table.as_ofs], "events": log.n_events,
             },
             libraries={"ritorno": version("ritorno"), "xgboost": xgb.__version__}
             | {name: version(name) for name in ("numpy", "scipy", "numba")},
