@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 
 UNITS_OF_WINDOWS = ("code", "day", "even seasons")
 AS_EXPECTED = 20.0  # customers; a window of three people who did not come back says little about a shop
-WINDOWS_AS_EXPECTED = 0.5  # windows' worth of belief that the level lacks nothing
+WINDOWS_AS_EXPECTED = 1.0  # windows' worth of belief that the level lacks nothing
 SEASONS_APART = 0.2  # windows with a fifth more or less demand than the one ahead count .6 of one like it
 CUSTOMERS_TO_TRUST = 300.0  # with so many, the learners have half of their say; see `trust`
 
@@ -180,14 +180,14 @@ def leftover(link: Link, windows: Sequence[Window], stretch: float = 1.0) -> flo
     """What the expectation's level lacks once its order days are right, by what past windows agree on; link scale.
 
     That is its own bias about who comes at all, and about how much a day is worth. In a low season the occasional
-    buyers stay away more than the frequent ones: windows count by how much their season was like the one ahead
-    (stretch). Their mean is drawn to 0 by its own unsteadiness: mean · max(0, 1 − variance / mean²), the positive-part
-    James-Stein estimator (Efron & Morris 1973) of one level; and as if half a window had lacked nothing.
+    buyers stay away more than the frequent ones: about who comes, windows count by how much their season was like the
+    one ahead (stretch). Their mean is drawn to 0 by its own unsteadiness: mean · max(0, 1 − variance / mean²), the
+    positive-part James-Stein estimator (Efron & Morris 1973) of one level; and as if one more window lacked nothing.
     """
     if not windows:
         return 0.0
     lacked = np.array([lacking(link, answer_of(link, w.expectation), target_of(link, w.examples)) for w in windows])
-    apart = np.log([w.stretch / stretch for w in windows]) / SEASONS_APART
+    apart = np.log([w.stretch / stretch if link.name == "purchase" else 1.0 for w in windows]) / SEASONS_APART
     weight = np.exp(-0.5 * apart**2) + 1e-9
     mean = float(np.average(lacked, weights=weight))
     variance = float(np.average((lacked - mean) ** 2, weights=weight))

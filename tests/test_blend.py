@@ -368,8 +368,8 @@ def test_a_window_of_another_season_says_little_about_who_comes(fit):
     came = np.arange(len(part)) % 4 > 0  # three of four
     more, low = replace(part, order_days=came * 1.0), replace(part, order_days=1.0 - came)
     like, unlike = Window(more, half, 1.0), Window(low, half, 0.5)
-    assert leftover(PURCHASE, [like, unlike]) == pytest.approx(logit(0.75) * 1 / (1 + 0.5), abs=0.03)
-    assert leftover(PURCHASE, [like, unlike], stretch=0.5) == pytest.approx(logit(0.25) * 1 / (1 + 0.5), abs=0.03)
+    assert leftover(PURCHASE, [like, unlike]) == pytest.approx(logit(0.75) / 2, abs=0.03)
+    assert leftover(PURCHASE, [like, unlike], stretch=0.5) == pytest.approx(logit(0.25) / 2, abs=0.03)
 
 
 def test_a_blend_survives_json(made):

@@ -11,6 +11,7 @@ from features.events import DAY_US
 from features.ingest import to_log
 from features.table import instant
 from features.windows import MOST_WINDOWS, plan
+from models.links import ORDER_DAYS, PURCHASE, SPEND
 from training.dataset import assemble
 
 NOW_US = instant("2030-01-01")
@@ -69,6 +70,14 @@ def test_learners_see_buyers_over_half_the_horizon_up_to_half_a_horizon_ago(fit)
     assert (recent.table.column("orders") > 0).all()
     assert max(recent.table.as_ofs) + 30 * DAY_US == fit.dataset.plan.as_of
     assert recent.table.fingerprint == fit.dataset.today.fingerprint
+
+
+def test_who_comes_at_all_is_learnt_over_the_horizon_itself_where_there_are_windows_enough(fit, shop_log):
+    lessons = {link.name: fit.dataset.lessons(link).horizon_days for link in (PURCHASE, ORDER_DAYS, SPEND)}
+    assert lessons == {"purchase": 60, "order_days": 30, "spend": 30}
+    short = assemble(shop_log, shop_log.first_ts + 200 * DAY_US, 90)
+    assert len(short.plan.cutoffs) < 4
+    assert short.lessons(PURCHASE).horizon_days == 45
 
 
 def test_a_short_log_is_learnt_from_over_no_less_than_a_third_of_the_horizon(shop_log):

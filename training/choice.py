@@ -101,17 +101,26 @@ class Choice:
 
 def trial(fit: Fit, order_days: Floats, spend: Floats) -> Trial:
     """Every mixture's forecasts of the fit's customers of today, beside what came of them."""
-    asked, usual = fit.today.expectation, fit.recipe.shares
-    makers = {"purchase": fit.purchase, "order_days": fit.order_days, "spend": fit.spend}
-    margins = {
-        link.name: {
-            name: makers[link.name](mixed(usual[link.name])).blend.margins(answer_of(link, asked), fit.inputs_today)
-            for name, mixed in MIXTURES.items()
-        }
-        for link in LINKS
-    }
+    margins = {link.name: _mixed(fit, link) for link in LINKS}
     came = {"purchase": (order_days > 0).astype(np.float64), "order_days": order_days, "spend": np.maximum(spend, 0.0)}
-    return Trial(fit.horizon_days, came, margins, asked, fit.leftover(SPEND))
+    return Trial(fit.horizon_days, came, margins, fit.today.expectation, fit.leftover(SPEND))
+
+
+def _mixed(fit: Fit, link: Link) -> dict[str, Floats]:
+    """Each mixture's margins for the fit's customers of today; the learners are asked once."""
+    learners, level = fit.learners(link), fit.leftover(PURCHASE) if link is PURCHASE else 0.0
+    expected = link.margin(answer_of(link, fit.today.expectation))
+    if learners is None:
+        return dict.fromkeys(MIXTURES, expected + level)
+    total = float(link.answer(expected).sum())
+    inputs = fit.inputs_today(link)
+    linear, trees = learners.linear.margins(inputs), learners.forest.margins(inputs)[:, 0].astype(np.float64)
+    found = {}
+    for name, mixture in MIXTURES.items():
+        blend = learners.blend(mixture(fit.recipe.shares[link.name]))
+        margin = blend.slope * expected + blend.linear_weight * linear + blend.forest_weight * trees
+        found[name] = margin + link.shift_to(margin, total) + level
+    return found
 
 
 def choose(trials: Sequence[Trial]) -> Choice:

@@ -20,7 +20,7 @@ from models.churn import ChurnModel
 from models.clv import ClvModel, mean_spend_margin
 from models.examples import Examples, matrix
 from models.expectation import Btyd
-from models.fitting import Fitted, Learners, Recipe, Shares, Today, Window, fit_blend, learn, leftover
+from models.fitting import Fitted, Learners, Recipe, Today, Window, fit_blend, learn, leftover
 from models.forest import from_booster
 from models.intervals import Interval, fit_interval
 from models.links import ORDER_DAYS, PURCHASE, SPEND, Link
@@ -81,42 +81,30 @@ class Fit:
 
     def churn(self) -> Made[ChurnModel]:
         """The churn model for today's customers."""
-        purchase = self.purchase(self.recipe.shares["purchase"])
-        card = _learnt(self.card("churn", self.dataset.recent), purchase.booster)
+        purchase = self._blend(PURCHASE, self.leftover(PURCHASE))
+        card = _learnt(self.card("churn", self.lessons(PURCHASE)), purchase.booster)
         model = ChurnModel(card, self.dataset.expecter, self.stretch, purchase.blend)
-        return Made(model, {"purchase": purchase.booster}, self.inputs_today)
+        return Made(model, {"purchase": purchase.booster}, self.inputs_today(PURCHASE))
 
     def clv(self) -> Made[ClvModel]:
         """The CLV model for today's customers."""
-        shares = self.recipe.shares
-        days, spend = self.order_days(shares["order_days"]), self.spend(shares["spend"])
+        days, spend = self._blend(ORDER_DAYS), self._blend(SPEND)
         model = ClvModel(
-            _learnt(self.card("clv", self.dataset.recent), days.booster), self.dataset.expecter, self.stretch,
-            days.blend, spend.blend, self.spend_level(days.blend, spend.blend),
+            _learnt(self.card("clv", self.lessons(SPEND)), days.booster), self.dataset.expecter, self.stretch,
+            days.blend, spend.blend, self._spend_level(days.blend, spend.blend),
             fit_interval(np.empty(0), np.empty(0)),
         )  # fmt: skip
         model = replace(model, interval=self._interval(model))
-        return Made(model, {"order_days": days.booster, "spend": spend.booster}, self.inputs_today)
+        return Made(model, {"order_days": days.booster, "spend": spend.booster}, self.inputs_today(SPEND))
 
-    def purchase(self, shares: Shares) -> Fitted:
-        """Who comes at all, mixed in these shares."""
-        return self._blend(PURCHASE, shares, self.leftover(PURCHASE))
-
-    def order_days(self, shares: Shares) -> Fitted:
-        """On how many days, mixed in these shares."""
-        return self._blend(ORDER_DAYS, shares)
-
-    def spend(self, shares: Shares) -> Fitted:
-        """How much in all, forecast directly, mixed in these shares."""
-        return self._blend(SPEND, shares)
-
-    def spend_level(self, days: Blend, spend: Blend) -> float:
+    def _spend_level(self, days: Blend, spend: Blend) -> float:
         """What brings the forecasts of spend to the expectation's total, corrected by what past windows lacked."""
         asked = self.today.expectation
         margin = mean_spend_margin(
-            spend.margins(asked.spend, self.inputs_today), days.margins(asked.order_days, self.inputs_today),
+            spend.margins(asked.spend, self.inputs_today(SPEND)),
+            days.margins(asked.order_days, self.inputs_today(ORDER_DAYS)),
             asked.order_value,
-        )  # fmt: skip
+        )
         return self.leftover(SPEND) + SPEND.shift_to(margin, float(asked.spend.sum()))
 
     def transition(self) -> Made[TransitionModel]:
@@ -144,20 +132,40 @@ class Fit:
         """What past windows say that the expectation's level lacks, on the link scale."""
         return leftover(link, self.windows, self.stretch / self.horizon_days)
 
-    def _blend(self, link: Link, shares: Shares, level: float = 0.0) -> Fitted:
+    def _blend(self, link: Link, level: float = 0.0) -> Fitted:
+        shares = self.recipe.shares[link.name]
+        return fit_blend(link, self.learners(link), self.today, self.inputs_today(link), shares, level)
+
+    def learners(self, link: Link) -> Learners | None:
+        """What the examples taught about a link; None where there was nothing to learn."""
         if link.name not in self._learnt:
-            self._learnt[link.name] = learn(link, self.dataset.recent, self.recipe)
-        return fit_blend(link, self._learnt[link.name], self.today, self.inputs_today, shares, level)
+            self._learnt[link.name] = learn(link, self.lessons(link), self.recipe)
+        return self._learnt[link.name]
 
     @cached_property
     def _learnt(self) -> dict[str, Learners | None]:
         return {}
 
+    def inputs_today(self, link: Link) -> npt.NDArray[np.float32]:
+        """What a link's trees see of today's customers: the expectation of the horizon they were trained at."""
+        days = self.lessons(link).horizon_days
+        if days not in self._inputs:
+            self._inputs[days] = matrix(self.today.table, self.dataset.expecter.expect(self.today.table, days))
+        return self._inputs[days]
+
     @cached_property
-    def inputs_today(self) -> npt.NDArray[np.float32]:
-        """What the trees see of today's customers: the expectation of the horizon they were trained at."""
-        table = self.today.table
-        return matrix(table, self.dataset.expecter.expect(table, self.dataset.recent.horizon_days))
+    def _inputs(self) -> dict[int, npt.NDArray[np.float32]]:
+        return {}
+
+    def lessons(self, link: Link) -> Examples:
+        """What the learners of a link learn from."""
+        if link.name not in self._lessons:
+            self._lessons[link.name] = self.dataset.lessons(link)
+        return self._lessons[link.name]
+
+    @cached_property
+    def _lessons(self) -> dict[str, Examples]:
+        return {}
 
     def card(self, model: str, examples: Examples) -> Card:
         """The card, as far as the fit itself can fill it in, of a model that is to learn from these examples."""
