@@ -1,7 +1,7 @@
-"""Thirty customers of one shop on one evening: where DESIGN's words put each of them, written before the code was asked.
+"""Thirty customers of one shop on one evening, and where the design's words put each of them.
 
-The shop's gaps are about 20 days (the fixture `policy`). Without a gap of her own she is at risk after 44 days of silence
-and lapsed after 95; buying every 30 days, after 51 and 96; never later than after 120 and 200.
+The shop's gaps are about 20 days (the fixture `policy`). Without a gap of her own she is at risk after 44 days of
+silence and lapsed after 95; buying every 30 days, after 51 and 96; never later than after 120 and 200.
 """
 
 import numpy as np
@@ -49,7 +49,7 @@ HISTORIES = {
     "loyal": (f"{MONTHLY} 2024-04-30 2024-05-30", "", "loyalty", "active"),
     "loyal_at_risk": (f"{MONTHLY} 2024-04-30", "", "loyalty", "at_risk"),
     "loyal_no_more": ("2023-01-01 2023-01-31 2023-03-01 2023-03-31", "", "retention", "lapsed"),
-    "loyal_again": (f"2023-01-01 2023-01-31 2023-03-02 2023-04-01 2024-06-20", "", "loyalty", "reactivated"),
+    "loyal_again": ("2023-01-01 2023-01-31 2023-03-02 2023-04-01 2024-06-20", "", "loyalty", "reactivated"),
     "advocate": ("2024-05-31 2024-06-20", "2024-06-21 review_submitted value=5", "loyalty", "active"),
     "lukewarm": ("2024-05-31 2024-06-20", "2024-06-21 nps_submitted value=8", "retention", "active"),
     "advocate_of_old": ("2023-05-01 2024-06-20", "2023-05-02 referral_sent", "retention", "reactivated"),
