@@ -48,6 +48,7 @@ class Caller(threading.Thread):
     answers: Counter[str] = field(default_factory=Counter)
     failures: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    slowest: float = 0.0
 
     def __post_init__(self):
         super().__init__(daemon=True)
@@ -57,7 +58,9 @@ class Caller(threading.Thread):
             with httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS) as client:
                 try:
                     while not self.stop.is_set():
+                        began = time.monotonic()
                         self.ask(client)
+                        self.slowest = max(self.slowest, time.monotonic() - began)
                 except httpx.TransportError:  # the connection broke: a new one
                     self.failures.append(time.monotonic())
 
@@ -131,6 +134,7 @@ def test_promotions_broken_champions_and_killed_workers_give_no_wrong_answer_and
             caller.join(PATIENCE_SECONDS)
         answers = sum((caller.answers for caller in callers), Counter())
         logger.info("%s; broken connections: %s", dict(answers), [len(caller.failures) for caller in callers])
+        logger.info("the longest wait of each caller: %s", [f"{caller.slowest:.1f} s" for caller in callers])
         assert [text for caller in callers for text in caller.wrong] == []
         assert answers["200 by churn 1"] > 100
         assert answers["200 by churn 2"] > 100
@@ -161,16 +165,21 @@ def promote_and_kill(service):
             os.kill(random.choice(workers_of(service.process.pid)), signal.SIGKILL)
         time.sleep(SECONDS / len(PROMOTIONS))
         if promoted == BROKEN:
-            assert "churn-3" in str(httpx.get(f"{service.url}/readyz").json()["problems"])
+            assert "churn-3" in str(said(service, "/readyz")["problems"])
     return kills
 
 
 def version(service):
     """Which churn model answers."""
-    return httpx.get(f"{service.url}/readyz").json()["models"]["churn"]["version"]
+    return said(service, "/readyz")["models"]["churn"]["version"]
 
 
 def orders(service, name):
     """How many orders the service knows of."""
     with contextlib.suppress(KeyError):
-        return httpx.get(f"{service.url}/v1/customers/{name}/scores").json()["evidence"]["orders"]
+        return said(service, f"/v1/customers/{name}/scores")["evidence"]["orders"]
+
+
+def said(service, path):
+    """The answer's JSON."""
+    return httpx.get(f"{service.url}{path}", timeout=PATIENCE_SECONDS).json()
