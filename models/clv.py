@@ -14,6 +14,7 @@ from models.card import Card
 from models.examples import matrix
 from models.expectation import Expecter
 from models.forest import Forest
+from models.horizons import stretched
 from models.intervals import Interval
 from models.links import ORDER_DAYS, SPEND
 
@@ -47,17 +48,25 @@ class ClvModel:
 
     name = "clv"
 
-    def predict(self, table: Table) -> Value:
-        """Over card.horizon_days; null for rows without a kept order."""
+    def predict(self, table: Table, horizon_days: int | None = None) -> Value:
+        """Over horizon_days; null for rows without a kept order.
+
+        horizon_days: the card's, if none is named; see models.horizons for any other. The interval is that of who is
+        expected to spend as much: how often it holds was tested at the card's horizon.
+        """
         asked = self.expecter.expect(table, self.stretch)
         inputs = matrix(table, self.expecter.expect(table, self.card.trained["horizon_days"]))
         days = self.order_days.margins(asked.order_days, inputs)
         direct = self.spend.margins(asked.spend, inputs)
         spend = np.exp(mean_spend_margin(direct, days, asked.order_value) + self.spend_level)
         spend = np.where(asked.order_value > 0, spend, 0.0)
+        order_days = np.minimum(self.order_days.link.answer(days), self.card.horizon_days)
+        if horizon_days is not None:
+            then = self.expecter.expect(table, stretched(self.stretch, self.card.horizon_days, horizon_days))
+            ratio = then.order_days / asked.order_days
+            order_days, spend = np.minimum(order_days * ratio, horizon_days), spend * ratio
         low, high = self.interval.around(spend)
         buyer = table.column("orders") > 0
-        order_days = np.minimum(self.order_days.link.answer(days), self.card.horizon_days)
         return Value(*(np.where(buyer, answer, np.nan) for answer in (order_days, spend, low, high)))
 
     def to_parts(self) -> dict[str, Any]:
