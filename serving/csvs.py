@@ -51,6 +51,12 @@ def score_row(record: ScoreRecord) -> list[Any]:
     return [*cells, *record.next_stage.probabilities.values(), model_version(record)]
 
 
+def groups_csv(rows: Iterable[Sequence[Any]]) -> str:
+    """`serving.groups.table`, its header first."""
+    header, *rest = rows
+    return _text([str(name) for name in header], rest)
+
+
 def safe(text: str) -> str:
     """Text that no spreadsheet takes for a formula: an apostrophe before what would begin one (OWASP)."""
     return f"'{text}" if text.startswith(FORMULA) else text

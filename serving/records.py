@@ -256,6 +256,39 @@ class ListPage(Record):
     models: dict[str, ModelVersion]
 
 
+class ClvGroup(Record):
+    """What a group's customers are worth together, those with a kept order."""
+
+    group: str
+    customers: int
+    historic_clv: float = Field(description="The sum of its customers' historic_clv.")
+    predicted_clv: float = Field(description="The sum of its customers' predicted_clv.")
+    low: float | None = Field(description="The lower end of the interval around that sum; null if nothing showed it.")
+    high: float | None = Field(description="Its upper end.")
+    total_clv: float = Field(description="historic_clv + predicted_clv.")
+    mean_clv: float | None = Field(description="total_clv a customer.")
+    shrunk_mean_clv: float | None = Field(
+        description="mean_clv drawn to the whole shop's, the more the smaller the group: what to expect of the next "
+        "customer who belongs to it."
+    )
+
+
+class ClvGroups(Record):
+    """Every group, and the whole shop; the groups' sums add up to the shop's, and to their customers'."""
+
+    by: Literal["channel", "cohort", "stage"]
+    as_of: dt.date
+    data_through: dt.date
+    horizon_days: int
+    currency: str | None
+    margin: float
+    discount_rate: float
+    coverage: Probability = Field(description="How often a group's sum is meant to fall into its interval.")
+    groups: list[ClvGroup]
+    total: ClvGroup
+    models: dict[str, ModelVersion]
+
+
 class FieldProblem(Record):
     """One field of a request that is not as it should be."""
 
