@@ -45,6 +45,21 @@ class Terms:
 SPEND_ITSELF = Terms()
 
 
+def value_at_risk(
+    churn: Floats, purchase: Floats, order_days: Floats, order_value: Floats, usual_gap_days: Floats, horizon_days: int
+) -> Floats:
+    """P(churn) × what she is expected to spend in the horizon if she orders at all: the money that leaves with her.
+
+    If she orders, she does so on order_days / purchase days: at least one, and at most as many as her usual gap
+    leaves room for in the horizon, so that a near-certain loss does not divide by nearly nothing. Never below 0.
+    It is spend, whatever margin the terms say: a list takes its own.
+    """
+    if_ordering = order_days / np.maximum(purchase, 1e-6)
+    days = np.clip(if_ordering, 1.0, 1.0 + horizon_days / np.maximum(usual_gap_days, 1.0))
+    worth: Floats = churn * days * order_value
+    return worth
+
+
 @dataclass(frozen=True)
 class Spread:
     """How far what a group spends lies from what is expected of it, as held-out windows showed.

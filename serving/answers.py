@@ -14,6 +14,7 @@ from features.lifecycle import Policy
 from features.log import EventLog
 from features.table import Table, build
 from models.bundle import Champions, Model
+from models.worth import value_at_risk
 
 Floats = npt.NDArray[np.float64]
 
@@ -84,18 +85,12 @@ def answer(champions: Champions, log: EventLog, as_of: int, horizon_days: int | 
     )  # fmt: skip
 
 
-def value_at_risk(answers: Answers) -> Floats:
-    """P(churn) × what she is expected to spend in the horizon if she orders at all: the money that leaves with her.
-
-    If she orders, she does so on order_days / purchase days: at least one, and at most as many as her usual gap
-    leaves room for in the horizon, so that a near-certain loss does not divide by nearly nothing. Never below 0.
-    It is spend, whatever margin the model's terms say: a list takes its own.
-    """
-    usual_gap = np.maximum(answers.facts.column("usual_gap_days"), 1.0)
-    if_ordering = answers.order_days / np.maximum(answers.purchase, 1e-6)
-    days = np.clip(if_ordering, 1.0, 1.0 + answers.horizon_days / usual_gap)
-    worth: Floats = answers.churn * days * order_value(answers)
-    return worth
+def at_stake(answers: Answers) -> Floats:
+    """Each one's value_at_risk (models.worth)."""
+    usual_gap = answers.facts.column("usual_gap_days").astype(np.float64)
+    return value_at_risk(
+        answers.churn, answers.purchase, answers.order_days, order_value(answers), usual_gap, answers.horizon_days
+    )
 
 
 def order_value(answers: Answers) -> Floats:

@@ -17,7 +17,7 @@ from features.log import EventLog
 from models.bundle import Champions
 from models.examples import EXPECTED
 from models.transition import NAMES, STATES
-from serving.answers import Answers, Floats, answer, order_value, value_at_risk
+from serving.answers import Answers, Floats, answer, at_stake, order_value
 
 FACTS = (
     "lifecycle_stage", "activity_status", "orders", "order_days", "silence_days", "usual_gap_days",
@@ -64,7 +64,7 @@ def rows(answers: Answers) -> Floats:
     columns = (
         *(answers.facts.column(name) for name in FACTS),
         answers.churn, answers.purchase, answers.order_days, order_value(answers), answers.spend * answers.worth,
-        answers.low * answers.worth, answers.high * answers.worth, answers.worth, value_at_risk(answers),
+        answers.low * answers.worth, answers.high * answers.worth, answers.worth, at_stake(answers),
         answers.next_order_days, _first_purchase(answers.states),
         *answers.states.T, answers.asked, *answers.inputs[:, -len(EXPECTED) :].T,
     )  # fmt: skip

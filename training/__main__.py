@@ -1,7 +1,7 @@
 """python -m training: fit, judge, register and promote models; predict from a file; simulate a shop.
 
 python -m training fit --events FILE                    backtest, fit and register (the gate decides who serves)
-python -m training backtest --events FILE               the ladder on held-out time; registers nothing
+python -m training backtest --events FILE               the ladder on held-out time, the list replayed
 python -m training predict --events FILE --as-of DATE --horizon-days N --out FILE.csv
 python -m training snapshots --store DIR --out FILE     past cut-offs with what came after, for other learners
 python -m training promote|rollback --model NAME        move the champion alias
@@ -45,7 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _fit_options(add(commands, "fit", _fit, "backtest, fit and register; the gate decides who serves"))
-    _log_options(add(commands, "backtest", _backtest, "the ladder on held-out time; registers nothing"))
+    test = add(commands, "backtest", _backtest, "the ladder on held-out time, the list replayed; registers nothing")
+    _log_options(test)
+    test.add_argument(
+        "--top", type=_members, default=100, metavar="N", help="members of each replayed list (default %(default)s)"
+    )
     _predict_options(
         add(commands, "predict", _predict, "fit on a file up to a day, predict everybody known by then; no registry")
     )
@@ -139,6 +143,12 @@ def _days(text: str) -> int:
     return int(text)
 
 
+def _members(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"found '{text}', expected a whole number above 0, such as 100")
+    return int(text)
+
+
 def _margin(text: str) -> float:
     return _between(text, lambda share: 0 < share <= 1, "a share above 0 and up to 1, such as 0.4")
 
@@ -184,13 +194,17 @@ def _backtest(options: argparse.Namespace) -> None:
     from features.table import instant, shop_policy
     from training import report
     from training.backtest import backtest
+    from training.replay import replay
 
     log = _log(options)
     now = instant(check_day(options.as_of) if options.as_of else log.data_through)
     known = log.until(now)
     horizon = options.horizon_days or shop_policy(known, now).horizon_days
     print(f"Backtest over a horizon of {horizon} days")
-    print(report.ladder(backtest(known, now, horizon, say=print)))
+    test = backtest(known, now, horizon, say=print)
+    print(report.ladder(test))
+    print()
+    print(report.replayed(replay(test, options.top)))
 
 
 def _predict(options: argparse.Namespace) -> None:
