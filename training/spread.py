@@ -8,8 +8,8 @@ from models.worth import Spread
 from training.backtest import OURS, Backtest, Fold
 
 LEVEL_DEVIATION = 0.15
-"""The level's error that is believed in before any fold, as if one had shown it: what a dozen rolling origins of CDNOW,
-Online Retail II and Complete Journey had, root mean square."""
+"""The level's error that is believed in before any fold, as if one had shown it. Root mean square over rolling origins,
+.08 on CDNOW and Complete Journey (11 of them), .36 on Online Retail II (9), whose Christmas no past had shown."""
 
 
 def spread_of(test: Backtest) -> Spread | None:
