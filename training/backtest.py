@@ -7,7 +7,7 @@ time rule, own-rhythm rule, BG/NBD, Pareto/NBD, and the blend; for the transitio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -35,6 +35,11 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 WORTH_PROCESSES = 5_000  # customers; a process takes some ten seconds to import what it needs
 FAMILIES = ("bg_nbd", "pareto_nbd")
 OURS = "ritorno"
+FACTS = (
+    "lifecycle_stage", "activity_status", "order_days", "spend", "spend_per_order_day", "silence_days",
+    "usual_gap_days", "at_risk_after_days",
+)  # fmt: skip
+"""Features by which outcomes are told apart, and lists made."""
 WEIGHTS = (0.0, 0.5, 1.0)  # of the transition's trees; 0 is the Markov matrix itself
 
 
@@ -44,6 +49,7 @@ class Fold:
 
     customer: her id. forecasts: rung → what it expected. margin: the blend's purchase margin before calibration.
     transition: per weight of the trees, −ln P(next state) of everybody known at the origin; `known`: who they are.
+    facts: FACTS of the buyers at the origin.
     """
 
     origin: str
@@ -55,6 +61,7 @@ class Fold:
     margin: Floats
     known: npt.NDArray[np.str_]
     transition: dict[float, Floats]
+    facts: dict[str, Floats] = field(default_factory=dict)
 
     @property
     def churned(self) -> Floats:
@@ -160,6 +167,7 @@ def fold_at(log: EventLog, origin: int, horizon_days: int) -> Fold | None:
         margin=churn.purchase.margins(*churn.questions(table)),
         known=np.array(dataset.today.customer_ids),
         transition=_transition_losses(transition, truth),
+        facts={name: table.column(name).astype(np.float64) for name in FACTS},
     )  # fmt: skip
 
 
