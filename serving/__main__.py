@@ -7,6 +7,7 @@ python -m serving publish --store DIR [--watch]                 bring the regist
 python -m serving keys    add NAME --scope score | list | revoke NAME    who may ask
 python -m serving audit   --store DIR                           who downloaded lists or changed keys
 python -m serving fold    --store DIR                           bring posted events into the store
+python -m serving jobs    --store DIR                           do the scoring jobs that wait; a service does so itself
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     score.add_argument("--events", help="with Spark: Parquet to read: a file, a folder or a glob")
     add_events(score)
     _add_fold(add(commands, "fold", _fold, "bring posted events (POST /v1/events) into the store"))
+    _add_jobs(add(commands, "jobs", _jobs, "do the scoring jobs that wait (POST /v1/scores/jobs)"))
     _add_publish(add(commands, "publish", _publish, "bring the registry's champions to the bundle folder"))
     add_key_commands(commands)
     return run(parser, arguments)
@@ -72,8 +74,19 @@ def _add_api(parser: argparse.ArgumentParser) -> None:
         "--fold-every", type=_pause, default=3600.0, metavar="SECONDS",
         help="how often to bring posted events into the store; 0 for never (default %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--largest-upload", type=_megabytes, default=2_000_000_000, metavar="MB",
+        help="of a scoring job's file of ids (default 2000)",
+    )  # fmt: skip
     _add_as_of(parser)
     _add_poll(parser)
+
+
+def _add_jobs(parser: argparse.ArgumentParser) -> None:
+    add_store(parser)
+    add_places(parser)
+    _add_as_of(parser)
+    parser.add_argument("--with-parent", action="store_true", help=argparse.SUPPRESS)  # end when standard input closes
 
 
 def _add_fold(parser: argparse.ArgumentParser) -> None:
@@ -141,6 +154,12 @@ def _workers(text: str) -> int:
     return int(text)
 
 
+def _megabytes(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1_000_000):
+        raise argparse.ArgumentTypeError(f"found {text}, expected whole megabytes from 1 to 1000000, such as 2000.")
+    return int(text) * 1_000_000
+
+
 def _pause(text: str) -> float:
     return 0.0 if text == "0" else _seconds(text)
 
@@ -152,7 +171,7 @@ def _api(options: argparse.Namespace) -> None:
     bundle = bundle_folder(options.store, options.bundle)
     settings = Settings(
         options.store, bundle, options.host, options.port, options.poll, as_of, database_url(options.store),
-        fold_seconds=options.fold_every, workers=options.workers,
+        fold_seconds=options.fold_every, workers=options.workers, largest_upload=options.largest_upload,
     )  # fmt: skip
     serve(settings, not options.no_publish, options.i_know, say=lambda text: print(text, flush=True))
 
@@ -215,6 +234,15 @@ def _fold(options: argparse.Namespace) -> None:
     print(f"{folded.added:,} posted events added to {options.store}, {folded.known:,} known to it before")
     if folded.quarantine:
         print(f"some were refused, with the reason: {folded.quarantine}")
+
+
+def _jobs(options: argparse.Namespace) -> None:
+    if options.with_parent:
+        end_with_parent()
+    from serving.job_runner import work_off
+
+    settings = Settings(options.store, bundle_folder(options.store, options.bundle), as_of=options.as_of)
+    print(f"{work_off(settings):,} scoring jobs done: {settings.jobs}")
 
 
 def _publish(options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from models.transition import NAMES
 from serving.lists import model_version
+from serving.profile import Fields
 from serving.records import Churn, Clv, Evidence, ListRow, ScoreRecord
 
 BOM = "\ufeff"  # without it, spreadsheets read UTF-8 as an older encoding
@@ -30,6 +31,7 @@ SCORE_COLUMNS = {
     **{name: name for name in ("confidence", "basis", "not_scored_reason", "policy_version")},
 }
 """Column → where it stands in the record."""
+PLACES = [place.split(".") for place in SCORE_COLUMNS.values()]
 SCORE_HEADER = (*SCORE_COLUMNS, *(f"next_{name}_probability" for name in NAMES), "model_version")
 
 
@@ -46,8 +48,21 @@ def scores_csv(records: Iterable[ScoreRecord]) -> str:
 
 def score_row(record: ScoreRecord) -> list[Any]:
     """A record's cells under SCORE_HEADER."""
-    cells = [_at(record, place) for place in SCORE_COLUMNS.values()]
+    cells = [_at(record, place) for place in PLACES]
     return [*cells, *record.next_stage.probabilities.values(), model_version(record)]
+
+
+def fields_row(fields: Fields, version: str) -> list[Any]:
+    """`score_row` of a record's plain values; version: `model_version` of any of them."""
+    cells = [_among(fields, place) for place in PLACES]
+    return [*cells, *fields["next_stage"]["probabilities"].values(), version]
+
+
+def lines(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as CSV, without a header."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\r\n").writerows([_cell(value) for value in row] for row in rows)
+    return out.getvalue()
 
 
 def safe(text: str) -> str:
@@ -55,9 +70,14 @@ def safe(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def _at(record: ScoreRecord, place: str) -> Any:
+def _at(record: ScoreRecord, place: Sequence[str]) -> Any:
     """A field of a record or of one of its blocks; None where the block is null."""
-    return reduce(lambda block, name: None if block is None else getattr(block, name), place.split("."), record)
+    return reduce(lambda block, name: None if block is None else getattr(block, name), place, record)
+
+
+def _among(fields: Fields, place: Sequence[str]) -> Any:
+    """The same of plain values."""
+    return reduce(lambda block, name: None if block is None else block[name], place, fields)
 
 
 def _rounded(name: str, value: Any) -> Any:
@@ -65,11 +85,7 @@ def _rounded(name: str, value: Any) -> Any:
 
 
 def _text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(columns)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return BOM + out.getvalue()
+    return BOM + lines([columns]) + lines(rows)
 
 
 def _cell(value: Any) -> Any:

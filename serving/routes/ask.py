@@ -14,7 +14,7 @@ from models.reasons import Language
 from serving.current import Current
 from serving.fresh import Fresh
 from serving.keyring import Keyring
-from serving.problems import NotJson
+from serving.problems import WrongMedia
 from serving.scoring import Scorer
 
 Answer = TypeVar("Answer")
@@ -49,11 +49,11 @@ Lang = Annotated[Language, Query(description="Language of the reasons.")]
 
 
 async def json_only(request: Request) -> None:
-    """Raises NotJson unless the request's header says that its body is JSON; without it the body is not parsed."""
+    """Raises WrongMedia unless the request's header says that its body is JSON; without it the body is not parsed."""
     found = request.headers.get("content-type", "")
     kind = found.split(";")[0].strip().lower()
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-        raise NotJson(
+        raise WrongMedia(
             f"Content-Type: found {found!r}, expected application/json. Send the header Content-Type: application/json"
         )
 
