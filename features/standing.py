@@ -23,7 +23,7 @@ from features.log import EventLog
 from features.sweep import Sweep, compile_sweep, goal_code
 
 Int64s = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.floating]
+Floats = npt.NDArray[np.float64]
 
 CHANGES_AFTER = (SILENCE, AT_RISK_AFTER, LAPSED_AFTER)
 STANDING = (LIFECYCLE_STAGE, ACTIVITY_STATUS)

@@ -258,10 +258,11 @@ def _publish(options: argparse.Namespace) -> None:
 
 
 def _scorer(options: argparse.Namespace) -> Scorer:
+    from serving.previous import scores_folder
     from serving.scoring import Scorer
 
-    log = open_store(options.store)
-    return Scorer.of(log, _champions(options), now_us() if options.as_of == "now" else None)
+    log, kept = open_store(options.store), scores_folder(bundle_folder(options.store, options.bundle))
+    return Scorer.of(log, _champions(options), now_us() if options.as_of == "now" else None, kept)
 
 
 def _champions(options: argparse.Namespace) -> Champions:

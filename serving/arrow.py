@@ -28,6 +28,8 @@ def _arrow_type(place: str) -> pa.DataType:
 
 
 def _field(annotation: Any, name: str) -> Any:
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[1]
     block = next(kind for kind in _kinds(annotation) if hasattr(kind, "model_fields"))
     return block.model_fields[name].annotation
 

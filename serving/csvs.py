@@ -7,12 +7,12 @@ import datetime as dt
 import io
 from collections.abc import Iterable, Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, get_args
 
 from models.transition import NAMES
 from serving.lists import model_version
 from serving.profile import Fields
-from serving.records import Churn, Clv, Evidence, ListRow, ScoreRecord
+from serving.records import Channel, Churn, Clv, Evidence, ListRow, ScoreRecord
 
 BOM = "\ufeff"  # without it, spreadsheets read UTF-8 as an older encoding
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -20,6 +20,7 @@ DECIMALS = {"churn_probability": 4, "predicted_clv": 2, "value_at_risk": 2, "his
 
 SCORE_COLUMNS = {
     **{name: name for name in ("customer_id", "as_of", "data_through", "lifecycle_stage", "activity_status")},
+    **{name: name for name in ("stage_entered_at", "recommended_action")},
     **{name: f"evidence.{name}" for name in Evidence.model_fields},
     **{f"churn_{name}": f"churn.{name}" for name in Churn.model_fields if name != "boundaries"},
     **{
@@ -29,7 +30,8 @@ SCORE_COLUMNS = {
     **{name: name for name in ("value_at_risk", "expected_next_order_date")},
     **{name: name for name in ("expected_at_risk_date", "expected_lapse_date")},
     "next_stage_horizon_days": "next_stage.horizon_days",
-    **{name: name for name in ("confidence", "basis", "not_scored_reason", "policy_version")},
+    **{f"contactable_{name}": f"contactable.{name}" for name in get_args(Channel)},
+    **{name: name for name in ("score_id", "confidence", "basis", "not_scored_reason", "policy_version")},
 }
 """Column → where it stands in the record."""
 PLACES = [place.split(".") for place in SCORE_COLUMNS.values()]
@@ -73,7 +75,11 @@ def safe(text: str) -> str:
 
 def _at(record: ScoreRecord, place: Sequence[str]) -> Any:
     """A field of a record or of one of its blocks; None where the block is null."""
-    return reduce(lambda block, name: None if block is None else getattr(block, name), place, record)
+    return reduce(_within, place, record)
+
+
+def _within(block: Any, name: str) -> Any:
+    return block if block is None else block[name] if isinstance(block, dict) else getattr(block, name)
 
 
 def _among(fields: Fields, place: Sequence[str]) -> Any:
@@ -92,4 +98,6 @@ def _text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def _cell(value: Any) -> Any:
     if isinstance(value, dt.date):
         return value.isoformat()
+    if isinstance(value, bool):
+        return str(value).lower()
     return safe(value) if isinstance(value, str) else value

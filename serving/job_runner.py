@@ -27,6 +27,7 @@ from serving.fresh import Fresh
 from serving.job_tables import Answer, Ids, Results, version_of, write_ids
 from serving.jobs import Asked, Jobs, State
 from serving.live import Live
+from serving.previous import scores_folder
 from serving.scoring import Scorer
 from serving.settings import Settings
 
@@ -128,7 +129,8 @@ def _served(settings: Settings, stamp: str, before: Served | None) -> Served:
     live = Live(settings.live)
     live.refresh()
     log = open_store(settings.store)
-    scorer = Scorer.of(log, load_champions(bundle), now_us() if settings.as_of == "now" else None)
+    as_of = now_us() if settings.as_of == "now" else None
+    scorer = Scorer.of(log, load_champions(bundle), as_of, scores_folder(settings.bundle))
     live.settle(log)
     return Served(Fresh(scorer, live), stamp)
 

@@ -320,7 +320,8 @@ def test_the_openapi_description_names_every_route(ask):
     paths = ask("GET", "/openapi.json").json()["paths"]
     assert set(paths) == {
         "/v1/customers/{customer_id}/scores", "/v1/scores", "/v1/events", "/v1/lists/at_risk", "/healthz", "/readyz",
-        "/version", "/metrics",
+        "/version", "/metrics", "/v1/customers/{customer_id}/history", "/v1/scores/jobs", "/v1/scores/jobs/{job_id}",
+        "/v1/scores/jobs/{job_id}/result",
     }  # fmt: skip
 
 

@@ -46,6 +46,7 @@ def _examples(ask, settings, records):
         ("GET", "/readyz", None, {}),
         ("GET", "/version", None, {}),
         ("GET", "/v1/customers/{customer_id}/scores", f"/v1/customers/{her.customer_id}/scores?explain=true", {}),
+        ("GET", "/v1/customers/{customer_id}/history", f"/v1/customers/{her.customer_id}/history?months=3", {}),
         ("POST", "/v1/scores", None, {"json": {"customer_ids": [her.customer_id, "nobody"]}}),
         ("POST", "/v1/events", None, {"json": {"events": [event, event | {"amount": "x", "message_id": "b"}]}}),
         ("GET", "/v1/lists/at_risk", "/v1/lists/at_risk?limit=2", {}),

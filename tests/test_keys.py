@@ -25,6 +25,7 @@ pytest_plugins = ["serving_fixtures", "postgres_fixtures"]
 AT = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 NEEDS = {
     ("GET", "/v1/customers/{customer_id}/scores"): "score",
+    ("GET", "/v1/customers/{customer_id}/history"): "score",
     ("POST", "/v1/scores"): "score",
     ("POST", "/v1/scores/jobs"): "score",
     ("GET", "/v1/scores/jobs"): "score",

@@ -44,6 +44,7 @@ def as_json(answer: object) -> Response:
 
 CurrentNow = Annotated[Current, Depends(_current)]
 ScorerNow = Annotated[Scorer, Depends(_scorer)]
+Changes = Annotated[bool, Query(description="Add what has moved the churn probability since the last score.")]
 Explain = Annotated[bool, Query(description="Add the reasons behind the churn probability.")]
 HorizonDays = Annotated[
     int | None,
