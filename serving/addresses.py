@@ -29,7 +29,12 @@ ADDRESSES: dict[str, Address] = {
     "/v1/scores/jobs": Address("score", FILES_TOO),
     "/v1/events": Address("ingest"),
     "/v1/lists": Address("lists", CSV_TOO),
+    "/v1/lifecycle": Address("lists"),
+    "/v1/channels": Address("lists"),
     "/v1/models": Address("models"),
+    "/v1/data-quality": Address("models"),
+    "/v1/drift": Address("models"),
+    "/v1/privacy": Address("admin"),
     "/metrics": Address("models", ("text/plain", "application/openmetrics-text")),
     "/openapi.json": Address(),
 }

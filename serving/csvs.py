@@ -12,11 +12,18 @@ from typing import Any, get_args
 from models.transition import NAMES
 from serving.lists import model_version
 from serving.profile import Fields
-from serving.records import Channel, Churn, Clv, Evidence, ListRow, ScoreRecord
+from serving.records import Channel, Churn, Clv, Evidence, ListRow, Record, ScoreRecord
 
 BOM = "\ufeff"  # without it, spreadsheets read UTF-8 as an older encoding
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-DECIMALS = {"churn_probability": 4, "predicted_clv": 2, "value_at_risk": 2, "historic_clv": 2, "usual_gap_days": 1}
+DECIMALS = {
+    "churn_probability": 4,
+    "purchase_probability": 4,
+    "predicted_clv": 2,
+    "value_at_risk": 2,
+    "historic_clv": 2,
+    "usual_gap_days": 1,
+}
 
 SCORE_COLUMNS = {
     **{name: name for name in ("customer_id", "as_of", "data_through", "lifecycle_stage", "activity_status")},
@@ -38,10 +45,19 @@ PLACES = [place.split(".") for place in SCORE_COLUMNS.values()]
 SCORE_HEADER = (*SCORE_COLUMNS, *(f"next_{name}_probability" for name in NAMES), "model_version")
 
 
-def list_csv(rows: Iterable[ListRow]) -> str:
-    """A list's rows, rounded for people."""
-    columns = list(ListRow.model_fields)
-    return _text(columns, ([_rounded(name, getattr(row, name)) for name in columns] for row in rows))
+def list_csv(rows: Iterable[Record], kind: type[Record] = ListRow) -> str:
+    """A list's rows, rounded for people; a column for each field of their kind, and each channel of `contactable`."""
+    columns = [name for name in kind.model_fields if name != "contactable"]
+    channels = get_args(Channel) if "contactable" in kind.model_fields else ()
+    header = [*columns, *(f"contactable_{channel}" for channel in channels)]
+    cells = (
+        [
+            *(_rounded(name, getattr(row, name)) for name in columns),
+            *(getattr(row, "contactable")[channel] for channel in channels),  # noqa: B009  # only where there is one
+        ]
+        for row in rows
+    )
+    return _text(header, cells)
 
 
 def scores_csv(records: Iterable[ScoreRecord]) -> str:
@@ -88,7 +104,7 @@ def _among(fields: Fields, place: Sequence[str]) -> Any:
 
 
 def _rounded(name: str, value: Any) -> Any:
-    return round(value, DECIMALS[name]) if name in DECIMALS else value
+    return round(value, DECIMALS[name]) if name in DECIMALS and value is not None else value
 
 
 def _text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -179,12 +179,16 @@ class Scorer:
 
     def rhythms(self, positions: Sequence[int] | Int64s, lang: Language = "en") -> list[str]:
         """For each of the log's customers at these positions, her rhythm and her silence in words."""
+        return self.sentences(positions, "rhythm", lang)
+
+    def sentences(self, positions: Sequence[int] | Int64s, subject: str, lang: Language = "en") -> list[str]:
+        """For each of the log's customers at these positions, what one subject of `models.reasons` says of her."""
         distinct, place = np.unique(np.asarray(positions, np.int64), return_inverse=True)
         if self._lookup is None:
             facts = answer(self.champions, self.log.slice(distinct), self.as_of).facts
         else:
             facts = self._lookup.facts(distinct.tolist())
-        return [sentence("rhythm", facts, i, lang) for i in place.tolist()]
+        return [sentence(subject, facts, i, lang) for i in place.tolist()]
 
     def _computed(
         self, log: EventLog, as_of: int, scored_at: dt.datetime, explain: bool, lang: Language

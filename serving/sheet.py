@@ -35,7 +35,7 @@ COLUMNS = (*FACTS, *ANSWERS, *NAMES, *ASKED, *BESIDE)
 PLACE = {name: i for i, name in enumerate(COLUMNS)}
 
 WITH_ORDER = [i for i, (stage, _) in enumerate(STATES) if stage >= Stage.conversion]
-AT_A_TIME = 8_192  # customers: their features, the models' inputs and the integrals' nodes take some 30 MB
+AT_A_TIME = 2_048  # customers: what their features, inputs and integrals take is never given back
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,15 @@ NEEDS = {
     ("DELETE", "/v1/scores/jobs/{job_id}"): "score",
     ("POST", "/v1/events"): "ingest",
     ("GET", "/v1/lists/at_risk"): "lists",
+    ("GET", "/v1/lists"): "lists",
+    ("GET", "/v1/lists/{name}"): "lists",
+    ("GET", "/v1/lifecycle/summary"): "lists",
+    ("GET", "/v1/lifecycle/transitions"): "lists",
+    ("GET", "/v1/channels/metrics"): "lists",
+    ("GET", "/v1/models"): "models",
+    ("GET", "/v1/models/{name}"): "models",
+    ("GET", "/v1/drift"): "models",
+    ("GET", "/v1/data-quality"): "models",
     ("GET", "/metrics"): "models",
     ("GET", "/openapi.json"): None,
 }
@@ -75,7 +84,9 @@ def guarded(app, asker):
 
 def asked(guarded, route, headers):
     method, path = route
-    return guarded(method, path.replace("{customer_id}", "nobody").replace("{job_id}", "0" * 32), headers=headers)
+    for name, value in {"{customer_id}": "nobody", "{job_id}": "0" * 32, "{name}": "win_back"}.items():
+        path = path.replace(name, value)
+    return guarded(method, path, headers=headers)
 
 
 # ---------------------------------------------------------------- every route × every key
