@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from features.doctor import MAX_BAD_SHARE, Checkup, Doctor, judge_history_anew
+from features.erased import erased
 from features.events import DAY_US
 from features.ingest_report import keep
 from features.keys import mixed
@@ -45,8 +46,14 @@ def ingest(
         if checkup.errors:
             keep(Path(store), checkup, _named(source), now_us, added=0)
         checkup.raise_if_unfit()
-        good = len(checkup.rows)
-        added = _add(to_log(checkup.rows), store)
+        fresh, refused = erased(Path(store)).without(to_log(checkup.rows))
+        if refused:
+            checkup.add(
+                "warning", "erased_customers", refused, "events of customers who were erased at their request",
+                "none", "They were not loaded. Leave these customers out of the export.",
+            )  # fmt: skip
+        good = len(checkup.rows) - refused
+        added = _add(fresh, store)
         log = open_store(store)
         judge_history_anew(checkup, history_days(log))
         keep(Path(store), checkup, _named(source), now_us, added)
@@ -105,7 +112,7 @@ def _named(source: Source) -> str:
 def _add(fresh: EventLog, store: str | Path) -> int:
     """Append to the store, or make it; how many events were new."""
     if (Path(store) / "CURRENT").exists():
-        return append_store(fresh, store)
+        return append_store(fresh, store) if fresh.n_events else 0
     write_store(fresh, store)
     return fresh.n_events
 

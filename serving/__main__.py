@@ -7,6 +7,7 @@ python -m serving publish --store DIR [--watch]                 bring the regist
 python -m serving keys    add NAME --scope score | list | revoke NAME    who may ask
 python -m serving audit   --store DIR                           who downloaded lists or changed keys
 python -m serving fold    --store DIR                           bring posted events into the store
+python -m serving erase   --store DIR                           do the erasures that wait; a service does so itself
 python -m serving jobs    --store DIR                           do the scoring jobs that wait; a service does so itself
 """
 
@@ -50,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     score.add_argument("--events", help="with Spark: Parquet to read: a file, a folder or a glob")
     add_events(score)
     _add_fold(add(commands, "fold", _fold, "bring posted events (POST /v1/events) into the store"))
+    _add_child(add(commands, "erase", _erase, "do the erasures that wait (POST /v1/privacy/requests)"))
     _add_jobs(add(commands, "jobs", _jobs, "do the scoring jobs that wait (POST /v1/scores/jobs)"))
     _add_publish(add(commands, "publish", _publish, "bring the registry's champions to the bundle folder"))
     add_key_commands(commands)
@@ -83,9 +85,13 @@ def _add_api(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_jobs(parser: argparse.ArgumentParser) -> None:
+    _add_child(parser)
+    _add_as_of(parser)
+
+
+def _add_child(parser: argparse.ArgumentParser) -> None:
     add_store(parser)
     add_places(parser)
-    _add_as_of(parser)
     parser.add_argument("--with-parent", action="store_true", help=argparse.SUPPRESS)  # end when standard input closes
 
 
@@ -234,6 +240,15 @@ def _fold(options: argparse.Namespace) -> None:
     print(f"{folded.added:,} posted events added to {options.store}, {folded.known:,} known to it before")
     if folded.quarantine:
         print(f"some were refused, with the reason: {folded.quarantine}")
+
+
+def _erase(options: argparse.Namespace) -> None:
+    if options.with_parent:
+        end_with_parent()
+    from serving.eraser import erase_all
+
+    done = erase_all(Settings(options.store, bundle_folder(options.store, options.bundle)))
+    print(f"{done:,} erasures done: {options.store}")
 
 
 def _jobs(options: argparse.Namespace) -> None:

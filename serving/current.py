@@ -98,8 +98,9 @@ class Current:
 
     def _follow(self) -> None:
         try:
+            self.live.look_for_erased()
             self.live.refresh()
-        except OSError as error:
+        except (OSError, RitornoError) as error:
             logger.warning("the journal of posted events cannot be read: %s", error)
 
     def _look(self) -> Seen:

@@ -175,7 +175,11 @@ class Jobs:
             durable.write(self.place(job_id) / "cancelled", b"")
             durable.sync(self.place(job_id))
         else:
-            self._forget(self.place(job_id))
+            self.forget(job_id)
+
+    def forget(self, job_id: str) -> None:
+        """Remove a job with all its files, whatever its status."""
+        self._forget(self.place(job_id))
 
     def litter(self, now: float | None = None) -> list[Path]:
         """What may go: jobs finished long ago, uploads that never became a job, what was half forgotten."""

@@ -10,9 +10,11 @@ from types import TracebackType
 
 from serving import bundles, journal
 from serving.jobs import Jobs
+from serving.privacy import Requests
 from serving.settings import Settings
 
 JOBS_SECONDS = 1.0
+ERASE_SECONDS = 1.0
 LONGEST_PAUSE = 60.0  # seconds; before a child that failed is tried again
 
 
@@ -79,6 +81,15 @@ def job_running(settings: Settings) -> Chore:
         [*_serving("jobs"), *places, "--as-of", settings.as_of],
         lambda: bool(jobs.litter() or (bundles.current(settings.bundle) and jobs.waiting())),
         JOBS_SECONDS, "jobs: what waits is not done yet",
+    )  # fmt: skip
+
+
+def erasing(settings: Settings) -> Chore:
+    """Does erasures as soon as they are asked for."""
+    requests, places = Requests(settings.store), ["--store", str(settings.store), "--bundle", str(settings.bundle)]
+    return Chore(
+        [*_serving("erase"), *places], lambda: bool(requests.waiting()), ERASE_SECONDS,
+        "privacy: an erasure is not done yet",
     )  # fmt: skip
 
 

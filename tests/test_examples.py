@@ -12,6 +12,7 @@ import pytest
 
 from serving.app import create_app
 from serving.description import EXAMPLES
+from serving.eraser import erase_all
 from serving.job_runner import work_off
 
 pytest_plugins = ["serving_fixtures"]
@@ -33,12 +34,17 @@ def answers(place, tmp_path_factory, settings_for, asker, records):
     settings = settings_for(root)
     app = create_app(settings)
     app.state.current.refresh()
-    return dict(_examples(asker(app), settings, records))
+    found = {}
+    for name, answer in _examples(asker(app), settings, records):
+        found[name] = found.get(name, {}) | answer
+    return found
 
 
 def _examples(ask, settings, records):
     her = next(record for record in records if record.activity_status == "at_risk")
     day = her.as_of.isoformat()
+    gone = next(record for record in records if record.activity_status == "lapsed")
+    request_id = ""
     file = {"content": f"customer_id\n{her.customer_id}\nnobody\n", "headers": {"Content-Type": "text/csv"}}
     event = {"customer_id": "new", "ts": f"{day}T10:00:00Z", "amount": 25.5, "message_id": "order-4711"}
     for method, path, concrete, options in (
@@ -59,6 +65,9 @@ def _examples(ask, settings, records):
         ("GET", "/v1/models/{name}", "/v1/models/churn", {}),
         ("GET", "/v1/drift", None, {}),
         ("GET", "/v1/data-quality", None, {}),
+        ("POST", "/v1/privacy/requests", None, {"json": {"kind": "export", "customer_id": her.customer_id}}),
+        ("POST", "/v1/privacy/requests", None, {"json": {"kind": "erase", "customer_id": gone.customer_id}}),
+        ("GET", "/v1/privacy/requests/{request_id}", "request", {}),
         ("POST", "/v1/scores/jobs", None, file),
         ("GET", "/v1/scores/jobs", None, {}),
         ("GET", "/v1/scores/jobs/{job_id}", "job", {}),
@@ -66,7 +75,11 @@ def _examples(ask, settings, records):
         if concrete == "job":
             work_off(settings)
             concrete = path.replace("{job_id}", ask("GET", "/v1/scores/jobs").json()["jobs"][0]["job_id"])
+        if concrete == "request":
+            erase_all(settings)
+            concrete = path.replace("{request_id}", request_id)
         answer = ask(method, concrete or path, **options)
+        request_id = answer.json().get("request_id", request_id)
         assert answer.is_success, (path, answer.text)
         media = answer.headers["content-type"].split(";")[0]
         yield f"{method} {path}", {str(answer.status_code): {media: _short(answer.json())}}

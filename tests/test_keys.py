@@ -39,6 +39,8 @@ NEEDS = {
     ("GET", "/v1/lifecycle/summary"): "lists",
     ("GET", "/v1/lifecycle/transitions"): "lists",
     ("GET", "/v1/channels/metrics"): "lists",
+    ("POST", "/v1/privacy/requests"): "admin",
+    ("GET", "/v1/privacy/requests/{request_id}"): "admin",
     ("GET", "/v1/models"): "models",
     ("GET", "/v1/models/{name}"): "models",
     ("GET", "/v1/drift"): "models",
@@ -84,7 +86,12 @@ def guarded(app, asker):
 
 def asked(guarded, route, headers):
     method, path = route
-    for name, value in {"{customer_id}": "nobody", "{job_id}": "0" * 32, "{name}": "win_back"}.items():
+    for name, value in {
+        "{customer_id}": "nobody",
+        "{job_id}": "0" * 32,
+        "{request_id}": "0" * 32,
+        "{name}": "win_back",
+    }.items():
         path = path.replace(name, value)
     return guarded(method, path, headers=headers)
 

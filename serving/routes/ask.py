@@ -63,7 +63,7 @@ async def json_only(request: Request) -> None:
         )
 
 
-async def recorded(request: Request, what: str, rows: int) -> None:
+async def recorded(request: Request, what: str, rows: int, act: str = "list downloaded") -> None:
     """Note in the audit that a list leaves the house, before it does; where there are keys, and so somebody to name.
 
     Raises StateError: what cannot be recorded is not handed out.
@@ -73,7 +73,7 @@ async def recorded(request: Request, what: str, rows: int) -> None:
         from serving.audit import record
 
         who = str(request.state.key)
-        await asyncio.to_thread(record, keyring.url, who, "list downloaded", what, rows, now())
+        await asyncio.to_thread(record, keyring.url, who, act, what, rows, now())
 
 
 def now() -> dt.datetime:
