@@ -12,10 +12,11 @@ from serving.history import History
 from serving.problems import PROBLEMS, described
 from serving.records import ScoreRecord, ScoresAnswer, ScoresRequest
 from serving.routes.ask import Changes, Explain, HorizonDays, Lang, as_json, fresh_of, json_only, now, work
+from serving.routes.bare import BareRoute
 
 Months = Annotated[int, Query(ge=1, le=120, description="Past month ends.")]
 
-router = APIRouter(prefix="/v1", tags=["scores"], responses=PROBLEMS)
+router = APIRouter(prefix="/v1", tags=["scores"], responses=PROBLEMS, route_class=BareRoute)
 
 
 @router.get("/customers/{customer_id:path}/scores", response_model=ScoreRecord)
@@ -31,11 +32,11 @@ async def customer_scores(
     return as_json(record)
 
 
-@router.get("/customers/{customer_id:path}/history")
-async def customer_history(request: Request, customer_id: str, months: Months = 24) -> History:
+@router.get("/customers/{customer_id:path}/history", response_model=History)
+async def customer_history(request: Request, customer_id: str, months: Months = 24) -> Response:
     """Since when she has stood where, with the numbers behind it; and her scores at past month ends, computed anew."""
     fresh = fresh_of(request)
-    return await asyncio.to_thread(fresh.history, customer_id, months, now())
+    return as_json(await asyncio.to_thread(fresh.history, customer_id, months, now()))
 
 
 @router.post(
