@@ -35,6 +35,7 @@ class Card:
     ladder: list[dict[str, Any]] = field(default_factory=list)  # backtest: a row a rung
     calibration: list[dict[str, Any]] = field(default_factory=list)  # predicted against seen, a row a bin
     gate: dict[str, Any] = field(default_factory=dict)
+    profile: dict[str, Any] = field(default_factory=dict)  # how those it learnt from were spread: `models.drift`
     libraries: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
 

@@ -1,7 +1,8 @@
 """What is expected of each customer before any trees: the base from which the learners start.
 
 A buy-till-you-die model where the shop's histories allow one; a gamma-Poisson rate where they do not. Both answer for
-any horizon, which carries the learners from the horizon they were trained at to the one that is asked for.
+any horizon, which carries the learners from the horizon they were trained at to the one that is asked for (and a model
+from its own horizon to every other: `models.horizons`).
 """
 
 from __future__ import annotations
@@ -47,8 +48,15 @@ class Expectation:
 class Expecter(Protocol):
     """Something that can say what to expect of customers with at least one kept order."""
 
-    def expect(self, table: Table, horizon_days: float) -> Expectation:
-        """For each row of the table; who has no kept order is taken for one whose first is just now."""
+    def expect(self, table: Table, horizon_days: float | Floats) -> Expectation:
+        """For each row of the table; who has no kept order is taken for one whose first is just now.
+
+        horizon_days: one for all, or for each row her own.
+        """
+        ...
+
+    def purchase_probability(self, table: Table, horizon_days: float | Floats) -> Floats:
+        """`expect`'s P(at least one order) alone."""
         ...
 
     def params(self) -> dict[str, Any]:
@@ -63,14 +71,16 @@ class Btyd:
     purchases: BuyTillYouDie
     value: GammaGamma
 
-    def expect(self, table: Table, horizon_days: float) -> Expectation:
+    def expect(self, table: Table, horizon_days: float | Floats) -> Expectation:
         """See Expecter."""
         x, t_x, T = histories(table)
-        t = horizon_days / DAYS_PER_UNIT
-        none = self.purchases.no_purchase_probability(t, x, t_x, T)
-        days = self.purchases.expected_purchases(t, x, t_x, T)
+        days = self.purchases.expected_purchases(horizon_days / DAYS_PER_UNIT, x, t_x, T)
         value = self.value.expected_order_value(x + 1, table.column("spend_per_order_day").astype(np.float64))
-        return _sound(1 - none, days, value)
+        return _sound(self.purchase_probability(table, horizon_days), days, value)
+
+    def purchase_probability(self, table: Table, horizon_days: float | Floats) -> Floats:
+        """See Expecter."""
+        return _uncertain(1 - self.purchases.no_purchase_probability(horizon_days / DAYS_PER_UNIT, *histories(table)))
 
     def params(self) -> dict[str, Any]:
         """See Expecter."""
@@ -88,14 +98,20 @@ class Rate:
     shop_rate: float
     shop_order_value: float
 
-    def expect(self, table: Table, horizon_days: float) -> Expectation:
+    def expect(self, table: Table, horizon_days: float | Floats) -> Expectation:
         """See Expecter."""
         x, _, T = histories(table)
         exposure = T * DAYS_PER_UNIT + 1 / self.shop_rate
-        none = (exposure / (exposure + horizon_days)) ** (x + 1)
         value = table.column("spend_per_order_day").astype(np.float64)
         shrunk = (np.nan_to_num(value) * (x + 1) + self.shop_order_value) / (x + 2)
-        return _sound(1 - none, (x + 1) / exposure * horizon_days, shrunk)
+        days = (x + 1) / exposure * horizon_days
+        return _sound(self.purchase_probability(table, horizon_days), days, shrunk)
+
+    def purchase_probability(self, table: Table, horizon_days: float | Floats) -> Floats:
+        """See Expecter."""
+        x, _, T = histories(table)
+        exposure = T * DAYS_PER_UNIT + 1 / self.shop_rate
+        return _uncertain(1 - (exposure / (exposure + horizon_days)) ** (x + 1))
 
     def params(self) -> dict[str, Any]:
         """See Expecter."""
@@ -138,7 +154,10 @@ def histories(table: Table) -> tuple[Floats, Floats, Floats]:
     return np.maximum(days - 1, 0.0), span / DAYS_PER_UNIT, tenure / DAYS_PER_UNIT
 
 
+def _uncertain(probability: Floats) -> Floats:
+    return np.clip(probability, NEVER_CERTAIN, 1 - NEVER_CERTAIN)
+
+
 def _sound(probability: Floats, days: Floats, value: Floats) -> Expectation:
-    """Within their ranges, and coherent: she cannot be expected on fewer days than the chance that there is one."""
-    probability = np.clip(probability, NEVER_CERTAIN, 1 - NEVER_CERTAIN)
+    """Coherent: she cannot be expected on fewer days than the chance that there is one."""
     return Expectation(probability, np.maximum(days, probability), np.maximum(value, 0.0))

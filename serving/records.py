@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt
 
+from models.changes import Change
 from models.reasons import Reason
+from serving.actions import Action
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Percentile = Annotated[int, Field(ge=1, le=100)]
@@ -15,6 +17,8 @@ StageName = Literal["reach", "acquisition", "conversion", "retention", "loyalty"
 StatusName = Literal["active", "at_risk", "lapsed", "reactivated"]
 Risk = Literal["low", "medium", "high"]
 Confidence = Literal["low", "medium", "high"]
+ValueTier = Literal["low", "middle", "high", "top"]
+Channel = Literal["email", "sms", "push", "phone", "post"]
 NotScored = Literal["no_kept_order"]
 
 
@@ -44,7 +48,7 @@ class Boundaries(Record):
 
 
 class Churn(Record):
-    """P(no kept order within horizon_days after as_of)."""
+    """P(no kept order within horizon_days after as_of). Risk and percentiles are null at another horizon than usual."""
 
     probability: Probability
     horizon_days: int
@@ -52,6 +56,10 @@ class Churn(Record):
     boundaries: Boundaries | None
     percentile: Percentile | None = Field(description="Among all who have ordered; 100 is the likeliest to churn.")
     percentile_in_stage: Percentile | None = Field(description="Among those of her lifecycle_stage.")
+    previous_probability: Probability | None = Field(
+        description="As it was said on previous_as_of, by the models of then; null if it was not."
+    )
+    previous_as_of: dt.date | None = Field(description="The latest day before as_of of which scores are kept.")
 
 
 class NextStage(Record):
@@ -64,8 +72,11 @@ class NextStage(Record):
 class Clv(Record):
     """Worth, in `currency`: so far, and expected within horizon_days."""
 
-    historic_clv: float = Field(description="Net spend so far.")
-    predicted_clv: float = Field(description="Expected spend: predicted_orders × predicted_average_order_value.")
+    historic_clv: float = Field(description="Net spend so far, times `margin`.")
+    predicted_clv: float = Field(
+        description="Expected spend, predicted_orders × predicted_average_order_value; times `margin`, and discounted "
+        "by `discount_rate` a year."
+    )
     low: float = Field(description="The lower end of the interval around predicted_clv.")
     high: float = Field(description="Its upper end.")
     coverage: Probability = Field(description="How often spend fell into such an interval.")
@@ -75,6 +86,12 @@ class Clv(Record):
     purchase_probability: Probability = Field(description="P(at least one kept order within horizon_days).")
     predicted_orders: float = Field(description="Expected days with an order; never below purchase_probability.")
     predicted_average_order_value: float = Field(description="Expected spend on a day with an order.")
+    margin: float = Field(description="Share of spend that counts as worth; 1 unless the fit was told another.")
+    discount_rate: float = Field(description="A year's; 0 unless the fit was told another.")
+    value_tier: ValueTier | None = Field(
+        description="By predicted_clv, among all who have ordered: top for the first 10 %, high for the next 20 %, "
+        "middle for the next 30 %, low for the rest. Null at another horizon than usual."
+    )
 
 
 class ModelVersion(Record):
@@ -92,12 +109,22 @@ class ScoreRecord(Record):
     as_of: dt.date = Field(description="Known is what happened up to the end of this day (UTC).")
     scored_at: dt.datetime
     data_through: dt.date = Field(description="Day of the store's latest event.")
+    score_id: str = Field(
+        description="The same for the same customer, day, models, policy and numbers, and for nothing else."
+    )
     policy_version: str
     lifecycle_stage: StageName
     activity_status: StatusName | None = Field(description="Null without a kept order.")
+    stage_entered_at: dt.date = Field(
+        description="The first day from which on she stood, at the end of every day, in this stage with this status."
+    )
     evidence: Evidence
     churn: Churn | None
     next_stage: NextStage
+    expected_next_order_date: dt.date | None = Field(
+        description="The first day by which an order is as likely as not. Null if that is more than twice the models' "
+        "own horizon ahead, and without a kept order."
+    )
     expected_at_risk_date: dt.date | None = Field(
         description="The first day on which she counts as at risk unless she orders; past if she already does."
     )
@@ -116,6 +143,17 @@ class ScoreRecord(Record):
         description="churn.probability × what she is expected to spend in clv.horizon_days if she orders at all."
     )
     reasons: list[Reason] | None = Field(description="Why the churn probability differs from the shop's; on request.")
+    changes: list[Change] | None = Field(
+        description="What moved the churn probability most since previous_as_of, both days by the models of today; on "
+        "request (changes=true), and null where there is no earlier day."
+    )
+    contactable: dict[Channel, bool | None] = Field(
+        description="Per channel whether she lets herself be written to, by her last word on it; null: not known."
+    )
+    holdout: bool | None = Field(description="Whether a campaign leaves her out to measure itself; null without one.")
+    recommended_action: Action | None = Field(
+        description="By stage, status, risk and value; see serving/actions.py. Null at another horizon than usual."
+    )
     confidence: Confidence = Field(description="How much the answer rests on: high from four order days and trees on.")
     basis: Literal["ml", "btyd", "rule"]
     not_scored_reason: NotScored | None = Field(description="Why churn and clv are null.")
@@ -239,6 +277,39 @@ class ListPage(Record):
     offset: int
     next_offset: int | None
     members: list[ListRow]
+    models: dict[str, ModelVersion]
+
+
+class ClvGroup(Record):
+    """What a group's customers are worth together, those with a kept order."""
+
+    group: str
+    customers: int
+    historic_clv: float = Field(description="The sum of its customers' historic_clv.")
+    predicted_clv: float = Field(description="The sum of its customers' predicted_clv.")
+    low: float | None = Field(description="The lower end of the interval around that sum; null if nothing showed it.")
+    high: float | None = Field(description="Its upper end.")
+    total_clv: float = Field(description="historic_clv + predicted_clv.")
+    mean_clv: float | None = Field(description="total_clv a customer.")
+    shrunk_mean_clv: float | None = Field(
+        description="mean_clv drawn to the whole shop's, the more the smaller the group: what to expect of the next "
+        "customer who belongs to it."
+    )
+
+
+class ClvGroups(Record):
+    """Every group, and the whole shop; the groups' sums add up to the shop's, and to their customers'."""
+
+    by: Literal["channel", "cohort", "stage"]
+    as_of: dt.date
+    data_through: dt.date
+    horizon_days: int
+    currency: str | None
+    margin: float
+    discount_rate: float
+    coverage: Probability = Field(description="How often a group's sum is meant to fall into its interval.")
+    groups: list[ClvGroup]
+    total: ClvGroup
     models: dict[str, ModelVersion]
 
 

@@ -16,10 +16,11 @@ from features.errors import RitornoError
 from features.ingest import to_log
 from features.table import build, instant, shop_gaps, shop_policy
 from models.bundle import Champions
+from serving.arrow import score_schema
 from serving.csvs import SCORE_HEADER, score_row
 from serving.population import Ranks
 from serving.scoring import Scorer
-from serving.spark import score_rows, score_schema, standing_rows
+from serving.spark import score_rows, standing_rows
 from training.snapshots import LABELS, snapshots
 
 NOW_US = instant("2030-01-01")
@@ -220,7 +221,7 @@ def test_small_logs_give_the_scores_of_the_whole_to_the_bit(partition, champions
 )
 def test_a_hundred_numbers_give_the_same_percentiles_as_everybodys(probabilities, asked):
     churn = np.array(probabilities, np.float64)
-    everybody = Ranks.of(churn, np.full(len(churn), 3), np.full(len(churn), 1))
+    everybody = Ranks.of(churn, np.full(len(churn), 3), np.full(len(churn), 1), churn)
     few = everybody.in_hundredths()
     assert len(few.churn) <= 100
     for probability in (*asked, *probabilities):

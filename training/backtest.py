@@ -7,7 +7,7 @@ time rule, own-rhythm rule, BG/NBD, Pareto/NBD, and the blend; for the transitio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -35,6 +35,11 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 FAMILIES = ("bg_nbd", "pareto_nbd")
 OURS = "ritorno"
+FACTS = (
+    "lifecycle_stage", "activity_status", "order_days", "spend", "spend_per_order_day", "silence_days",
+    "usual_gap_days", "at_risk_after_days",
+)  # fmt: skip
+"""Features by which outcomes are told apart, and lists made."""
 WEIGHTS = (0.0, 0.5, 1.0)  # of the transition's trees; 0 is the Markov matrix itself
 
 
@@ -45,6 +50,7 @@ class Fold:
     customer: her id. forecasts: rung → what it expected. margin: the blend's purchase margin before calibration.
     transition: per weight of the trees, −ln P(next state) of everybody known at the origin; `known`: who they are.
     trial: all mixtures of the blends at this origin.
+    facts: FACTS of the buyers at the origin.
     """
 
     origin: str
@@ -57,6 +63,7 @@ class Fold:
     known: npt.NDArray[np.str_]
     transition: dict[float, Floats]
     trial: Trial | None = None
+    facts: dict[str, Floats] = field(default_factory=dict)
 
     @property
     def churned(self) -> Floats:
@@ -176,6 +183,7 @@ def fold_at(log: EventLog, origin: int, horizon_days: int) -> Fold | None:
         known=np.array(dataset.today.customer_ids),
         transition=_transition_losses(transition, truth),
         trial=trial(fit, truth.order_days[buyers], truth.spend[buyers]),
+        facts={name: table.column(name).astype(np.float64) for name in FACTS},
     )  # fmt: skip
 
 
