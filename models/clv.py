@@ -12,7 +12,7 @@ from features.table import Table
 from models.blend import Blend
 from models.card import Card
 from models.examples import matrix
-from models.expectation import Expecter
+from models.expectation import Expecter, both
 from models.forest import Forest
 from models.intervals import Interval
 from models.links import ORDER_DAYS, SPEND
@@ -49,8 +49,8 @@ class ClvModel:
 
     def predict(self, table: Table) -> Value:
         """Over card.horizon_days; null for rows without a kept order."""
-        asked = self.expecter.expect(table, self.stretch)
-        inputs = matrix(table, self.expecter.expect(table, self.card.trained["horizon_days"]))
+        asked, learnt = both(self.expecter, table, (self.stretch, self.card.trained["horizon_days"]))
+        inputs = matrix(table, learnt)
         days = self.order_days.margins(asked.order_days, inputs)
         direct = self.spend.margins(asked.spend, inputs)
         spend = np.exp(mean_spend_margin(direct, days, asked.order_value) + self.spend_level)

@@ -30,6 +30,7 @@ from training.level import at_its_own_total, level_windows, reading_horizon
 Floats = npt.NDArray[np.float64]
 
 TRANSITION_ROWS = 30_000
+UNITS_OF_SEASONS = ("day", "even seasons")
 TRANSITION_GROWTH = Growth(depth=3, learning_rate=0.15, most_rounds=60, patience=8, min_child_weight=10.0)
 
 
@@ -111,7 +112,7 @@ class Fit:
         if len(np.unique(examples.next_state)) < 2:
             return Made(TransitionModel(card, self.dataset.expecter, markov, None, 0.0), {}, examples.inputs)
         booster = grow(
-            examples.inputs, examples.next_state.astype(np.float64), np.log(markov[examples.state]),
+            _out_of_season(examples), examples.next_state.astype(np.float64), np.log(markov[examples.state]),
             examples.table.customer, examples.weight,
             {"objective": "multi:softprob", "num_class": len(STATES)}, TRANSITION_GROWTH,
         )  # fmt: skip
@@ -162,6 +163,13 @@ class Fit:
 
 def _learnt(card: Card, booster: xgb.Booster | None) -> Card:
     return card if booster is None else replace(card, basis="ml")
+
+
+def _out_of_season(examples: Examples) -> npt.NDArray[np.float32]:
+    """The inputs with the season as null: a few windows tell nothing of it, and trees would tell windows by it."""
+    inputs = examples.inputs.copy()
+    inputs[:, [i for i, feature in enumerate(examples.table.features) if feature.unit in UNITS_OF_SEASONS]] = np.nan
+    return inputs
 
 
 def _sampled(examples: Examples, most: int) -> Examples:
