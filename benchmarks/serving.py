@@ -166,7 +166,7 @@ def measured(
         port = probe.getsockname()[1]
     line = [part.replace("{port}", str(port)) for part in command]
     results = []
-    with running(line, f"http://127.0.0.1:{port}{ready}") as pid:
+    with running(line, f"http://127.0.0.1:{port}{ready}", folder / "service.log") as pid:
         for kind in kinds:
             wrk(kind, port, 1, folder)  # warm
             before = cpu_seconds(pid)
@@ -185,10 +185,11 @@ def measured(
 
 
 @contextmanager
-def running(line: list[str], address: str) -> Iterator[int]:
-    """The service's process id, once it answers."""
+def running(line: list[str], address: str, log: Path) -> Iterator[int]:
+    """The service's process id, once it answers; what it says of each request goes to a file, as it would."""
     started = time.monotonic()
-    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, start_new_session=True, cwd=ROOT)
+    with log.open("wb") as said:
+        process = subprocess.Popen(line, stdout=said, stderr=said, start_new_session=True, cwd=ROOT)
     try:
         while True:
             try:
@@ -196,7 +197,7 @@ def running(line: list[str], address: str) -> Iterator[int]:
                 break
             except (urllib.error.URLError, OSError):
                 if process.poll() is not None or time.monotonic() - started > 180:
-                    sys.exit(f"{' '.join(line)}: does not answer at {address}")
+                    sys.exit(f"{' '.join(line)}: does not answer at {address}\n{log.read_text()[-2000:]}")
                 time.sleep(0.05)
         print(f"{' '.join(line[1:5])}: answers after {time.monotonic() - started:.1f} s", file=sys.stderr)
         yield process.pid
@@ -217,7 +218,7 @@ def wrk(kind: Kind, port: int, seconds: int, folder: Path) -> dict[str, float]:
     line = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script)]
     said = subprocess.run([*line, f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in said:
-        sys.exit(f"{kind.name}: answers that are no success\n{said}")
+        sys.exit(f"{kind.name}: answers that are no success\n{said}\n{(folder / 'service.log').read_text()[-2000:]}")
     found = re.search(r"(\d+) requests in", said)
     assert found, said
     return {"requests": float(found[1]), "p50": milliseconds("50%", said), "p99": milliseconds("99%", said)}

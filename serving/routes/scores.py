@@ -8,8 +8,9 @@ from serving.batch import score_all, weight
 from serving.problems import PROBLEMS, described
 from serving.records import ScoreRecord, ScoresAnswer, ScoresRequest
 from serving.routes.ask import Explain, Lang, as_json, fresh_of, json_only, now, work
+from serving.routes.bare import BareRoute
 
-router = APIRouter(prefix="/v1", tags=["scores"], responses=PROBLEMS)
+router = APIRouter(prefix="/v1", tags=["scores"], responses=PROBLEMS, route_class=BareRoute)
 
 
 @router.get("/customers/{customer_id:path}/scores", response_model=ScoreRecord)
