@@ -55,7 +55,7 @@ class ClvModel:
         direct = self.spend.margins(asked.spend, inputs)
         spend = np.exp(mean_spend_margin(direct, days, asked.order_value) + self.spend_level)
         spend = np.where(asked.order_value > 0, spend, 0.0)
-        low, high = self.interval.around(spend)
+        low, high = self.interval.around(spend, table.column("lifecycle_stage").astype(np.int64))
         buyer = table.column("orders") > 0
         order_days = np.minimum(self.order_days.link.answer(days), self.card.horizon_days)
         return Value(*(np.where(buyer, answer, np.nan) for answer in (order_days, spend, low, high)))

@@ -13,15 +13,16 @@ import numpy.typing as npt
 import xgboost as xgb
 
 from features.events import day_of
+from features.table import Table
 from models.boosting import Growth, grow
 from models.card import Card
 from models.churn import ChurnModel
 from models.clv import ClvModel, mean_spend_margin
 from models.examples import Examples, matrix
 from models.expectation import Btyd, Expectation
-from models.fitting import Fitted, Recipe, Today, fit_blend, leftover
+from models.fitting import Fitted, Recipe, Today, fit_blend, leftover, trust
 from models.forest import from_booster
-from models.intervals import Interval, fit_interval
+from models.intervals import Past, fit_interval, joined
 from models.links import ORDER_DAYS, PURCHASE, SPEND, Link
 from models.transition import STATES, TransitionModel, observed_base
 from training.dataset import Dataset
@@ -30,6 +31,7 @@ from training.level import at_its_own_total, level_windows, reading_horizon
 Floats = npt.NDArray[np.float64]
 
 TRANSITION_ROWS = 30_000
+HALF_OF_THEIR_SAY = 0.5
 UNITS_OF_SEASONS = ("day", "even seasons")
 TRANSITION_GROWTH = Growth(depth=3, learning_rate=0.15, most_rounds=60, patience=8, min_child_weight=10.0)
 
@@ -39,11 +41,15 @@ M = TypeVar("M", ChurnModel, ClvModel, TransitionModel)
 
 @dataclass(frozen=True)
 class Made(Generic[M]):
-    """A fitted model, XGBoost's own object for each of its forests, and inputs like those it will see."""
+    """A fitted model, XGBoost's own object for each of its forests, and inputs like those it will see.
+
+    past: what a value model says of past windows, and what came.
+    """
 
     model: M
     boosters: dict[str, xgb.Booster | None]
     inputs: npt.NDArray[np.float32]
+    past: Past | None = None
 
 
 AnyMade = Made[ChurnModel] | Made[TransitionModel] | Made[ClvModel]
@@ -82,7 +88,7 @@ class Fit:
     def churn(self) -> Made[ChurnModel]:
         """The churn model for today's customers."""
         purchase = self._blend(PURCHASE, leftover(PURCHASE, self.windows))
-        card = _learnt(self.card("churn"), purchase.booster)
+        card = self._learnt(self.card("churn"), purchase.booster)
         model = ChurnModel(card, self.dataset.expecter, self.stretch, purchase.blend)
         return Made(model, {"purchase": purchase.booster}, self.inputs_today)
 
@@ -97,11 +103,12 @@ class Fit:
         )
         level = leftover(SPEND, self.windows) + SPEND.shift_to(margin, float(asked.spend.sum()))
         model = ClvModel(
-            _learnt(self.card("clv"), days.booster), self.dataset.expecter, self.stretch, days.blend, spend.blend,
-            level, fit_interval(np.empty(0), np.empty(0)),
+            self._learnt(self.card("clv"), days.booster), self.dataset.expecter, self.stretch, days.blend, spend.blend,
+            level, fit_interval(joined([])),
         )  # fmt: skip
-        model = replace(model, interval=self._interval(model))
-        return Made(model, {"order_days": days.booster, "spend": spend.booster}, self.inputs_today)
+        past = self._past(model)
+        model = replace(model, interval=fit_interval(past))
+        return Made(model, {"order_days": days.booster, "spend": spend.booster}, self.inputs_today, past)
 
     def transition(self) -> Made[TransitionModel]:
         """The transition model, over every state; it answers for the horizon of the examples."""
@@ -116,7 +123,9 @@ class Fit:
             examples.table.customer, examples.weight,
             {"objective": "multi:softprob", "num_class": len(STATES)}, TRANSITION_GROWTH,
         )  # fmt: skip
-        model = TransitionModel(_learnt(card, booster), self.dataset.expecter, markov, from_booster(booster), 1.0)
+        card = self._learnt(card, booster)
+        weight = 1.0 if card.basis == "ml" else 0.0
+        model = TransitionModel(card, self.dataset.expecter, markov, from_booster(booster), weight)
         return Made(model, {"states": booster}, examples.inputs)
 
     def make(self, name: str) -> AnyMade:
@@ -150,19 +159,24 @@ class Fit:
             | {name: version(name) for name in ("numpy", "scipy", "numba")},
         )  # fmt: skip
 
-    def _interval(self, model: ClvModel) -> Interval:
-        """From forecasts of past windows about as long as what is asked, brought to the level that came."""
-        forecast = [model.predict(part.table).spend for part, _ in self.windows]
-        came = [part.spend for part, _ in self.windows]
-        if not forecast:
-            return fit_interval(np.empty(0), np.empty(0))
-        said, spend = np.concatenate(forecast), np.concatenate(came)
-        total = float(said.sum())
-        return fit_interval(said * (float(spend.sum()) / total if total > 0 else 1.0), spend)
+    def _learnt(self, card: Card, booster: xgb.Booster | None) -> Card:
+        """The card says ml where the learners have at least half of their say, and what they correct where less."""
+        customers = len(np.unique(self.buyers.table.customer))
+        return card if booster is None or trust(customers) < HALF_OF_THEIR_SAY else replace(card, basis="ml")
+
+    def _past(self, model: ClvModel) -> Past:
+        """Forecasts of past windows about as long as what is asked, each brought to the level that came."""
+        return joined(
+            [
+                Past(model.predict(part.table).spend, part.spend, stages(part.table)).at_its_level()
+                for part, _ in self.windows
+            ]
+        )
 
 
-def _learnt(card: Card, booster: xgb.Booster | None) -> Card:
-    return card if booster is None else replace(card, basis="ml")
+def stages(table: Table) -> npt.NDArray[np.int64]:
+    """The code of each row's lifecycle_stage."""
+    return table.column("lifecycle_stage").astype(np.int64)
 
 
 def _out_of_season(examples: Examples) -> npt.NDArray[np.float32]:

@@ -17,6 +17,7 @@ from models.bundle import Model
 from models.calibration import Calibration
 from models.churn import ChurnModel
 from models.clv import ClvModel
+from models.intervals import fit_interval, joined
 from models.transition import TransitionModel
 from training import plots, registry
 from training.backtest import OURS, Backtest, backtest
@@ -24,6 +25,7 @@ from training.dataset import Dataset, assemble
 from training.evaluate import calibration_bins
 from training.fit import AnyMade, Fit
 from training.gate import Verdict, judge, list_replaced
+from training.held_out import held_out
 
 Say = Callable[[str], None]
 
@@ -109,7 +111,7 @@ def checked(dataset: Dataset, log: EventLog) -> Dataset:
 def finished(made: AnyMade, test: Backtest) -> AnyMade:
     """The model with what the backtest chose for it, and its card filled in."""
     model = made.model
-    card = replace(model.card, ladder=test.ladder())
+    card = replace(model.card, ladder=test.ladder(), held_out=held_out(model.name, test))
     chosen: dict[str, Any] = {"origins": [fold.origin for fold in test.folds]}
     if isinstance(model, ChurnModel):
         comparable = model.card.horizon_days == model.card.trained["horizon_days"]
@@ -117,8 +119,10 @@ def finished(made: AnyMade, test: Backtest) -> AnyMade:
         card = replace(card, choice=chosen | {"calibration": asdict(calibration)}, calibration=calibration_table(test))
         return _with_model(made, replace(model, card=card, purchase=calibration.apply(model.purchase)))
     if isinstance(model, TransitionModel):
-        weight = test.transition_weight
+        weight = test.transition_weight if test.folds else model.weight
         return _with_model(made, replace(model, card=replace(card, choice=chosen | {"weight": weight}), weight=weight))
+    if made.past is not None and test.folds and model.card.horizon_days == test.folds[0].horizon_days:
+        model = replace(model, interval=fit_interval(joined([made.past, *test.past])))
     return _with_model(made, replace(model, card=replace(card, choice=chosen)))
 
 
