@@ -6,7 +6,8 @@
 
 What is fitted depends on the log alone, and a test holds these grades to what `training.fit` makes: with some who
 ordered again after an earlier day and some who did not, the blend, called *ml* where there are customers enough for
-what was learnt to have at least half of its say; else the buy-till-you-die expectation (*btyd*), for which somebody must have ordered on two days; else a plain rate (*rule*).
+what was learnt to have half of its say; else the buy-till-you-die expectation (*btyd*), for which somebody must have
+ordered on two days; else a plain rate (*rule*).
 """
 
 from __future__ import annotations
