@@ -58,6 +58,9 @@ def _joined(*texts: str | None) -> str | None:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    current: Current = app.state.current
+    if current.settings.workers > 1:  # who asks meanwhile is answered by the others
+        await asyncio.to_thread(current.refresh)
     watchers = [asyncio.create_task(each.watch()) for each in (app.state.current, app.state.keyring)]
     yield
     for watching in watchers:
