@@ -12,7 +12,7 @@ from models.blend import Blend, expectation_alone
 from models.calibration import Calibration, fit_calibration, log_loss, worth_it
 from models.examples import EXPECTED, matrix
 from models.expectation import Btyd, Expectation, Rate, expecter_from_params, fit_expecter
-from models.fitting import leftover, stretched_horizon, trust, usable_inputs
+from models.fitting import Shares, Window, learn, leftover, stretched_horizon, trust, usable_inputs
 from models.intervals import Interval, Past, fit_interval
 from models.linear import Linear, compressed, fit_linear
 from models.links import LARGEST_MARGIN, ORDER_DAYS, PURCHASE, SPEND
@@ -115,6 +115,24 @@ def test_a_blend_is_its_expectation_until_something_was_learnt():
     assert expectation_alone(PURCHASE).answers(expected, np.empty((3, 4), np.float32)) == pytest.approx(expected)
 
 
+def test_shares_weigh_expectation_ridge_and_trees(fit):
+    learners = learn(PURCHASE, fit.dataset.recent, fit.recipe)
+    trust_here, start = learners.trust, 0.0
+    assert learners.start == start
+    mixed = learners.blend(Shares(say=0.5, linear=0.4))
+    assert mixed.linear_weight == pytest.approx(0.2 * trust_here)
+    assert mixed.forest_weight == pytest.approx(0.3 * trust_here)
+    assert mixed.slope == pytest.approx(1 - 0.5 * trust_here)
+    alone = learners.blend(Shares(say=0.0))
+    assert (alone.slope, alone.linear_weight, alone.forest_weight) == (1, 0, 0)
+
+
+def test_where_all_are_alike_nothing_is_learnt(fit):
+    part = fit.dataset.recent
+    assert learn(PURCHASE, replace(part, order_days=np.ones(len(part))), fit.recipe) is None
+    assert learn(PURCHASE, part.rows(np.zeros(len(part), bool)), fit.recipe) is None
+
+
 @pytest.mark.parametrize("name", ["churn", "clv"])
 def test_contributions_sum_to_the_margins(made, fit, name):
     model, table = made[name].model, fit.today.table
@@ -134,7 +152,7 @@ def test_reasons_of_churn_point_away_from_a_purchase(made, fit):
 
 def test_a_blends_total_is_what_its_expectation_says_of_today(made, fit):
     table, days = fit.today.table, made["clv"].model.predict(fit.today.table).order_days
-    assert days.sum() == pytest.approx(fit.dataset.expecter.expect(table, 60).order_days.sum(), rel=1e-3)
+    assert days.sum() == pytest.approx(fit.dataset.expecter.expect(table, fit.stretch).order_days.sum(), rel=1e-3)
 
 
 def test_few_customers_leave_the_say_to_the_expectation():
@@ -370,7 +388,7 @@ def test_three_people_who_stay_away_do_not_doom_a_shop(fit):
     some = fit.buyers.rows(np.arange(3))
     nobody = replace(some, order_days=np.zeros(3), spend=np.zeros(3))
     half = Expectation(np.full(3, 0.5), np.full(3, 0.7), np.full(3, 20.0))
-    assert -0.5 < leftover(PURCHASE, [(nobody, half)]) < 0
+    assert -0.5 < leftover(PURCHASE, [Window(nobody, half, 1.0)]) < 0
     assert leftover(PURCHASE, []) == 0
 
 
@@ -378,7 +396,17 @@ def test_windows_that_disagree_leave_the_level_alone(fit):
     part = fit.buyers
     half = Expectation(np.full(len(part), 0.5), np.full(len(part), 0.7), np.full(len(part), 20.0))
     all_came, none_came = (replace(part, order_days=np.full(len(part), days)) for days in (1.0, 0.0))
-    assert leftover(PURCHASE, [(all_came, half), (none_came, half)]) == 0
+    assert leftover(PURCHASE, [Window(all_came, half, 1.0), Window(none_came, half, 1.0)]) == 0
+
+
+def test_a_window_of_another_season_says_little_about_who_comes(fit):
+    part = fit.buyers
+    half = Expectation(np.full(len(part), 0.5), np.full(len(part), 0.7), np.full(len(part), 20.0))
+    came = np.arange(len(part)) % 4 > 0  # three of four
+    more, low = replace(part, order_days=came * 1.0), replace(part, order_days=1.0 - came)
+    like, unlike = Window(more, half, 1.0), Window(low, half, 0.5)
+    assert leftover(PURCHASE, [like, unlike]) == pytest.approx(logit(0.75) / 2, abs=0.03)
+    assert leftover(PURCHASE, [like, unlike], stretch=0.5) == pytest.approx(logit(0.25) / 2, abs=0.03)
 
 
 def test_a_blend_survives_json(made):

@@ -7,7 +7,7 @@ time rule, own-rhythm rule, BG/NBD, Pareto/NBD, and the blend; for the transitio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ from models.intervals import Past
 from models.rules import RULES, fit_rule
 from models.transition import STATES, TransitionModel, softmax
 from models.transition import log_loss as transition_losses
+from training.choice import WORTH_PROCESSES, Choice, Trial, choose, trial
 from training.dataset import Dataset, assemble, outcome
 from training.evaluate import churn_measures, value_measures
 from training.fit import Fit, stages
@@ -33,7 +34,6 @@ from training.fit import Fit, stages
 Floats = npt.NDArray[np.float64]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-WORTH_PROCESSES = 5_000  # customers; a process takes some ten seconds to import what it needs
 FAMILIES = ("bg_nbd", "pareto_nbd")
 OURS = "ritorno"
 WEIGHTS = (0.0, 0.5, 1.0)  # of the transition's trees; 0 is the Markov matrix itself
@@ -47,6 +47,7 @@ class Fold:
     transition: per weight of the trees, −ln P(next state) of everybody known at the origin; `known`: who they are.
     stage: lifecycle_stage codes at the origin. interval: low and high of spend.
     next_states, next_states_seen: from each state (row) to each, the sum of P (per weight) and how many went there.
+    trial: all mixtures of the blends at this origin.
     """
 
     origin: str
@@ -62,6 +63,7 @@ class Fold:
     interval: tuple[Floats, Floats]
     next_states: dict[float, Floats]
     next_states_seen: Floats
+    trial: Trial | None = None
 
     @property
     def churned(self) -> Floats:
@@ -71,9 +73,14 @@ class Fold:
 
 @dataclass(frozen=True)
 class Backtest:
-    """All folds, and what they choose."""
+    """All folds, and what they choose. Our forecasts are those of the mixtures that all folds together chose."""
 
     folds: list[Fold]
+
+    @cached_property
+    def choice(self) -> Choice:
+        """The mixtures of the blends."""
+        return choose([fold.trial for fold in self.folds if fold.trial is not None])
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -150,7 +157,15 @@ def backtest(
             + ("" if fold else " (nobody to forecast)")
         )
         folds += [fold] if fold else []
-    return Backtest(folds)
+    return Backtest([_mixed(fold, Backtest(folds).choice) for fold in folds])
+
+
+def _mixed(fold: Fold, choice: Choice) -> Fold:
+    """The fold with our forecasts as the mixtures chosen would have made them."""
+    if fold.trial is None:
+        return fold
+    margin, ours = fold.trial.forecast(choice.mixtures)
+    return replace(fold, margin=margin, forecasts=fold.forecasts | {OURS: ours})
 
 
 def fold_at(log: EventLog, origin: int, horizon_days: int) -> Fold | None:
@@ -176,6 +191,7 @@ def fold_at(log: EventLog, origin: int, horizon_days: int) -> Fold | None:
         stage=stages(table), interval=(value.low, value.high),
         next_states={weight: _summed(truth.state, p) for weight, p in moves.items()},
         next_states_seen=_summed(truth.state, np.eye(len(STATES))[truth.next_state]),
+        trial=trial(fit, truth.order_days[buyers], truth.spend[buyers]),
     )  # fmt: skip
 
 

@@ -14,13 +14,14 @@ import xgboost as xgb
 
 from features.events import day_of
 from features.table import Table
+from models.blend import Blend
 from models.boosting import Growth, grow
 from models.card import Card
 from models.churn import ChurnModel
 from models.clv import ClvModel, mean_spend_margin
 from models.examples import Examples, matrix
-from models.expectation import Btyd, Expectation
-from models.fitting import Fitted, Recipe, Today, fit_blend, leftover, trust
+from models.expectation import Btyd
+from models.fitting import Fitted, Learners, Recipe, Today, Window, fit_blend, learn, leftover, trust
 from models.forest import from_booster
 from models.intervals import Past, fit_interval, joined
 from models.links import ORDER_DAYS, PURCHASE, SPEND, Link
@@ -74,10 +75,10 @@ class Fit:
         return reading_horizon(self.dataset, self.horizon_days)
 
     @cached_property
-    def windows(self) -> list[tuple[Examples, Expectation]]:
+    def windows(self) -> list[Window]:
         """Each past window, with what an expectation fitted at its cut-off says of as many order days as came."""
         parts = level_windows(self.dataset, self.horizon_days)
-        return [(part, at_its_own_total(part, self.dataset.expecter)) for part in parts]
+        return [at_its_own_total(part, self.dataset.expecter) for part in parts]
 
     @cached_property
     def today(self) -> Today:
@@ -87,33 +88,37 @@ class Fit:
 
     def churn(self) -> Made[ChurnModel]:
         """The churn model for today's customers."""
-        purchase = self._blend(PURCHASE, leftover(PURCHASE, self.windows))
-        card = self._learnt(self.card("churn"), purchase.booster)
+        purchase = self._blend(PURCHASE, self.leftover(PURCHASE))
+        card = self._based(self.card("churn", self.lessons(PURCHASE)), purchase.booster)
         model = ChurnModel(card, self.dataset.expecter, self.stretch, purchase.blend)
-        return Made(model, {"purchase": purchase.booster}, self.inputs_today)
+        return Made(model, {"purchase": purchase.booster}, self.inputs_today(PURCHASE))
 
     def clv(self) -> Made[ClvModel]:
         """The CLV model for today's customers."""
         days, spend = self._blend(ORDER_DAYS), self._blend(SPEND)
-        asked = self.today.expectation
-        margin = mean_spend_margin(
-            spend.blend.margins(asked.spend, self.inputs_today),
-            days.blend.margins(asked.order_days, self.inputs_today),
-            asked.order_value,
-        )
-        level = leftover(SPEND, self.windows) + SPEND.shift_to(margin, float(asked.spend.sum()))
         model = ClvModel(
-            self._learnt(self.card("clv"), days.booster), self.dataset.expecter, self.stretch, days.blend, spend.blend,
-            level, fit_interval(joined([])),
+            self._based(self.card("clv", self.lessons(SPEND)), days.booster), self.dataset.expecter, self.stretch,
+            days.blend, spend.blend, self._spend_level(days.blend, spend.blend), fit_interval(joined([])),
         )  # fmt: skip
         past = self._past(model)
         model = replace(model, interval=fit_interval(past))
-        return Made(model, {"order_days": days.booster, "spend": spend.booster}, self.inputs_today, past)
+        boosters = {"order_days": days.booster, "spend": spend.booster}
+        return Made(model, boosters, self.inputs_today(SPEND), past)
+
+    def _spend_level(self, days: Blend, spend: Blend) -> float:
+        """What brings the forecasts of spend to the expectation's total, corrected by what past windows lacked."""
+        asked = self.today.expectation
+        margin = mean_spend_margin(
+            spend.margins(asked.spend, self.inputs_today(SPEND)),
+            days.margins(asked.order_days, self.inputs_today(ORDER_DAYS)),
+            asked.order_value,
+        )
+        return self.leftover(SPEND) + SPEND.shift_to(margin, float(asked.spend.sum()))
 
     def transition(self) -> Made[TransitionModel]:
         """The transition model, over every state; it answers for the horizon of the examples."""
         everyone = self.dataset.examples
-        card = replace(self.card("transition"), horizon_days=self.dataset.plan.horizon_days)
+        card = replace(self.card("transition", self.dataset.examples), horizon_days=self.dataset.plan.horizon_days)
         markov, _ = observed_base(everyone)
         examples = _sampled(everyone, TRANSITION_ROWS)
         if len(np.unique(examples.next_state)) < 2:
@@ -123,7 +128,7 @@ class Fit:
             examples.table.customer, examples.weight,
             {"objective": "multi:softprob", "num_class": len(STATES)}, TRANSITION_GROWTH,
         )  # fmt: skip
-        card = self._learnt(card, booster)
+        card = self._based(card, booster)
         weight = 1.0 if card.basis == "ml" else 0.0
         model = TransitionModel(card, self.dataset.expecter, markov, from_booster(booster), weight)
         return Made(model, {"states": booster}, examples.inputs)
@@ -133,17 +138,47 @@ class Fit:
         makers: dict[str, Callable[[], AnyMade]] = {"churn": self.churn, "transition": self.transition, "clv": self.clv}
         return makers[name]()
 
+    def leftover(self, link: Link) -> float:
+        """What past windows say that the expectation's level lacks, on the link scale."""
+        return leftover(link, self.windows, self.stretch / self.horizon_days)
+
     def _blend(self, link: Link, level: float = 0.0) -> Fitted:
-        return fit_blend(link, self.buyers, self.today, self.inputs_today, self.recipe, level)
+        shares = self.recipe.shares[link.name]
+        return fit_blend(link, self.learners(link), self.today, self.inputs_today(link), shares, level)
+
+    def learners(self, link: Link) -> Learners | None:
+        """What the examples taught about a link; None where there was nothing to learn."""
+        if link.name not in self._learnt:
+            self._learnt[link.name] = learn(link, self.lessons(link), self.recipe)
+        return self._learnt[link.name]
 
     @cached_property
-    def inputs_today(self) -> npt.NDArray[np.float32]:
-        """What the trees see of today's customers: the expectation of the horizon they were trained at."""
-        table = self.today.table
-        return matrix(table, self.dataset.expecter.expect(table, self.dataset.plan.horizon_days))
+    def _learnt(self) -> dict[str, Learners | None]:
+        return {}
 
-    def card(self, model: str) -> Card:
-        """The card, as far as the fit itself can fill it in, of a model that has learnt nothing yet."""
+    def inputs_today(self, link: Link) -> npt.NDArray[np.float32]:
+        """What a link's trees see of today's customers: the expectation of the horizon they were trained at."""
+        days = self.lessons(link).horizon_days
+        if days not in self._inputs:
+            self._inputs[days] = matrix(self.today.table, self.dataset.expecter.expect(self.today.table, days))
+        return self._inputs[days]
+
+    @cached_property
+    def _inputs(self) -> dict[int, npt.NDArray[np.float32]]:
+        return {}
+
+    def lessons(self, link: Link) -> Examples:
+        """What the learners of a link learn from."""
+        if link.name not in self._lessons:
+            self._lessons[link.name] = self.dataset.lessons(link)
+        return self._lessons[link.name]
+
+    @cached_property
+    def _lessons(self) -> dict[str, Examples]:
+        return {}
+
+    def card(self, model: str, examples: Examples) -> Card:
+        """The card, as far as the fit itself can fill it in, of a model that is to learn from these examples."""
         dataset = self.dataset
         log, layout = dataset.today.log, dataset.plan
         return Card(
@@ -152,14 +187,14 @@ class Fit:
             data_from=str(day_of(log.first_ts)), customers=len(dataset.today), currency=log.currency, shop=log.shop,
             basis="btyd" if isinstance(dataset.expecter, Btyd) else "rule",
             trained={
-                "horizon_days": layout.horizon_days, "rows": len(dataset.examples),
-                "cutoffs": [str(day_of(t)) for t in layout.cutoffs], "events": log.n_events,
+                "horizon_days": examples.horizon_days, "rows": len(examples),
+                "cutoffs": [str(day_of(int(t))) for t in examples.table.as_ofs], "events": log.n_events,
             },
             libraries={"ritorno": version("ritorno"), "xgboost": xgb.__version__}
             | {name: version(name) for name in ("numpy", "scipy", "numba")},
         )  # fmt: skip
 
-    def _learnt(self, card: Card, booster: xgb.Booster | None) -> Card:
+    def _based(self, card: Card, booster: xgb.Booster | None) -> Card:
         """The card says ml where the learners have at least half of their say, and what they correct where less."""
         customers = len(np.unique(self.buyers.table.customer))
         return card if booster is None or trust(customers) < HALF_OF_THEIR_SAY else replace(card, basis="ml")
@@ -169,7 +204,7 @@ class Fit:
         return joined(
             [
                 Past(model.predict(part.table).spend, part.spend, stages(part.table)).at_its_level()
-                for part, _ in self.windows
+                for part in (window.examples for window in self.windows)
             ]
         )
 
