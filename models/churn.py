@@ -14,6 +14,7 @@ from models.card import Card
 from models.examples import matrix
 from models.expectation import Expecter, both
 from models.forest import Forest
+from models.horizons import MOST_HORIZONS_AHEAD, first_day, hazard, stretched
 from models.links import PURCHASE
 
 Floats = npt.NDArray[np.float64]
@@ -30,9 +31,35 @@ class ChurnModel:
 
     name = "churn"
 
-    def predict(self, table: Table) -> Floats:
-        """P(no kept order within card.horizon_days), shape (n_rows,), in [0, 1]; null for rows without a kept order."""
-        return self.answer(table, *self.questions(table))
+    def predict(self, table: Table, horizon_days: int | None = None) -> Floats:
+        """P(no kept order within horizon_days), shape (n_rows,), in [0, 1]; null for rows without a kept order.
+
+        horizon_days: the card's, if none is named; see models.horizons for any other.
+        """
+        asked, inputs = self.questions(table)
+        own = self.answer(table, asked, inputs)
+        return own if horizon_days is None else self.at_horizon(table, own, asked, horizon_days)
+
+    def at_horizon(self, table: Table, own: Floats, expected: Floats, horizon_days: float | Floats) -> Floats:
+        """`own`, the churn within card.horizon_days, carried to another horizon (for all, or each row's own)."""
+        days = stretched(self.stretch, self.card.horizon_days, horizon_days)
+        then = hazard(self.expecter.purchase_probability(table, days))
+        return own ** (then / hazard(expected))
+
+    def next_order_days(self, table: Table, own: Floats, expected: Floats) -> Floats:
+        """Days until an order is as likely as not, whole, shape (n_rows,): the first with churn at or below a half.
+
+        Null where that takes more than MOST_HORIZONS_AHEAD of the model's own horizons, and without a kept order.
+        """
+        buyers = np.flatnonzero(~np.isnan(own))
+
+        def purchased(rows: npt.NDArray[np.int64], days: Floats) -> Floats:
+            some = buyers[rows]
+            return 1 - self.at_horizon(table.rows(some), own[some], expected[some], days)
+
+        found = np.full(len(own), np.nan)
+        found[buyers] = first_day(np.full(len(buyers), 0.5), purchased, MOST_HORIZONS_AHEAD * self.card.horizon_days)
+        return found
 
     def answer(self, table: Table, expected: Floats, inputs: npt.NDArray[np.float32]) -> Floats:
         """`predict`, where the questions have been put already."""

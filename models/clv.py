@@ -14,20 +14,26 @@ from models.card import Card
 from models.examples import matrix
 from models.expectation import Expecter, both
 from models.forest import Forest
+from models.horizons import stretched
 from models.intervals import Interval
 from models.links import ORDER_DAYS, SPEND
+from models.worth import SPEND_ITSELF, Spread, Terms, spread_from
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Value:
-    """Within the horizon, each (n_rows,): days with an order, spend and the bounds of its interval (currency unit)."""
+    """Within the horizon, each (n_rows,): days with an order, spend and the bounds of its interval (currency unit).
+
+    worth: what a unit of that spend is worth today by the model's terms; 1 unless the fit was told a margin or a rate.
+    """
 
     order_days: Floats
     spend: Floats
     low: Floats
     high: Floats
+    worth: Floats
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class ClvModel:
     """Spend is the mean, on the log scale, of what is forecast directly and of forecast days × expected value of one.
 
     `spend_level` brings the mean's total to what the expectation, corrected by the backtest, says of the shop.
+    spread: how sure sums over customers are; None where no held-out window has shown it.
     """
 
     card: Card
@@ -44,21 +51,38 @@ class ClvModel:
     spend: Blend
     spend_level: float
     interval: Interval
+    terms: Terms = SPEND_ITSELF
+    spread: Spread | None = None
 
     name = "clv"
 
-    def predict(self, table: Table) -> Value:
-        """Over card.horizon_days; null for rows without a kept order."""
+    def predict(self, table: Table, horizon_days: int | None = None) -> Value:
+        """Over horizon_days; null for rows without a kept order.
+
+        horizon_days: the card's, if none is named; see models.horizons for any other. The interval is that of who is
+        expected to spend as much: how often it holds was tested at the card's horizon.
+        """
         asked, learnt = both(self.expecter, table, (self.stretch, self.card.trained["horizon_days"]))
         inputs = matrix(table, learnt)
         days = self.order_days.margins(asked.order_days, inputs)
         direct = self.spend.margins(asked.spend, inputs)
         spend = np.exp(mean_spend_margin(direct, days, asked.order_value) + self.spend_level)
         spend = np.where(asked.order_value > 0, spend, 0.0)
-        low, high = self.interval.around(spend, table.column("lifecycle_stage").astype(np.int64))
-        buyer = table.column("orders") > 0
         order_days = np.minimum(self.order_days.link.answer(days), self.card.horizon_days)
-        return Value(*(np.where(buyer, answer, np.nan) for answer in (order_days, spend, low, high)))
+        if horizon_days is not None:
+            then = self.expecter.expect(table, stretched(self.stretch, self.card.horizon_days, horizon_days))
+            ratio = then.order_days / asked.order_days
+            order_days, spend = np.minimum(order_days * ratio, horizon_days), spend * ratio
+        low, high = self.interval.around(spend, table.column("lifecycle_stage").astype(np.int64))
+        worth = self._worth(table, horizon_days or self.card.horizon_days)
+        buyer = table.column("orders") > 0
+        return Value(*(np.where(buyer, answer, np.nan) for answer in (order_days, spend, low, high, worth)))
+
+    def _worth(self, table: Table, horizon_days: int) -> Floats:
+        def order_days_by(day: float) -> Floats:
+            return self.expecter.expect(table, stretched(self.stretch, self.card.horizon_days, day)).order_days
+
+        return self.terms.worth(order_days_by, horizon_days, len(table))
 
     def to_parts(self) -> dict[str, Any]:
         """Everything but the card, as plain JSON and forests; see models.bundle."""
@@ -66,7 +90,9 @@ class ClvModel:
         return {
             "json": {
                 "expecter": self.expecter.params(), "stretch": self.stretch, "spend_level": self.spend_level,
-                "interval": self.interval.to_json(), **{name: blend.to_json() for name, blend in blends.items()},
+                "interval": self.interval.to_json(), "terms": self.terms.to_json(),
+                "spread": self.spread and self.spread.to_json(),
+                **{name: blend.to_json() for name, blend in blends.items()},
             },
             "forests": {name: blend.forest for name, blend in blends.items() if blend.forest is not None},
         }  # fmt: skip
@@ -77,8 +103,9 @@ class ClvModel:
         days = Blend.from_json(ORDER_DAYS, parts["order_days"], forests.get("order_days"))
         spend = Blend.from_json(SPEND, parts["spend"], forests.get("spend"))
         return cls(
-            card, expecter, parts["stretch"], days, spend, parts["spend_level"], Interval.from_json(parts["interval"])
-        )
+            card, expecter, parts["stretch"], days, spend, parts["spend_level"], Interval.from_json(parts["interval"]),
+            Terms(**parts.get("terms", {})), spread_from(parts.get("spread")),
+        )  # fmt: skip
 
 
 def mean_spend_margin(direct: Floats, days: Floats, order_value: Floats) -> Floats:

@@ -1,7 +1,8 @@
 """What is expected of each customer before any trees: the base from which the learners start.
 
 A buy-till-you-die model where the shop's histories allow one; a gamma-Poisson rate where they do not. Both answer for
-any horizon, which carries the learners from the horizon they were trained at to the one that is asked for.
+any horizon, which carries the learners from the horizon they were trained at to the one that is asked for (and a model
+from its own horizon to every other: `models.horizons`).
 """
 
 from __future__ import annotations
@@ -49,8 +50,15 @@ class Expectation:
 class Expecter(Protocol):
     """Something that can say what to expect of customers with at least one kept order."""
 
-    def expect(self, table: Table, horizon_days: float) -> Expectation:
-        """For each row of the table; who has no kept order is taken for one whose first is just now."""
+    def expect(self, table: Table, horizon_days: float | Floats) -> Expectation:
+        """For each row of the table; who has no kept order is taken for one whose first is just now.
+
+        horizon_days: one for all, or for each row her own.
+        """
+        ...
+
+    def purchase_probability(self, table: Table, horizon_days: float | Floats) -> Floats:
+        """`expect`'s P(at least one order) alone."""
         ...
 
     def params(self) -> dict[str, Any]:
@@ -65,14 +73,26 @@ class Btyd:
     purchases: BuyTillYouDie
     value: GammaGamma
 
-    def expect(self, table: Table, horizon_days: float) -> Expectation:
+    def expect(self, table: Table, horizon_days: float | Floats) -> Expectation:
         """See Expecter."""
-        x, t_x, T = histories(table)
-        first, place = _distinct(x, t_x, T)
-        none, days = self.purchases.forecast(horizon_days / DAYS_PER_UNIT, x[first], t_x[first], T[first])
-        none, days = none[place], days[place]
+        none, days = self._asked(table, horizon_days)
+        x = histories(table)[0]
         value = self.value.expected_order_value(x + 1, table.column("spend_per_order_day").astype(np.float64))
         return _sound(1 - none, days, value)
+
+    def purchase_probability(self, table: Table, horizon_days: float | Floats) -> Floats:
+        """See Expecter."""
+        return _uncertain(1 - self._asked(table, horizon_days)[0])
+
+    def _asked(self, table: Table, horizon_days: float | Floats) -> tuple[Floats, Floats]:
+        """P(no order day) and expected order days of each row; of a shared horizon, asked once a distinct history."""
+        x, t_x, T = histories(table)
+        t = horizon_days / DAYS_PER_UNIT
+        if np.ndim(horizon_days):
+            return self.purchases.forecast(t, x, t_x, T)
+        first, place = _distinct(x, t_x, T)
+        none, days = self.purchases.forecast(t, x[first], t_x[first], T[first])
+        return none[place], days[place]
 
     def params(self) -> dict[str, Any]:
         """See Expecter."""
@@ -90,14 +110,20 @@ class Rate:
     shop_rate: float
     shop_order_value: float
 
-    def expect(self, table: Table, horizon_days: float) -> Expectation:
+    def expect(self, table: Table, horizon_days: float | Floats) -> Expectation:
         """See Expecter."""
         x, _, T = histories(table)
         exposure = T * DAYS_PER_UNIT + 1 / self.shop_rate
-        none = (exposure / (exposure + horizon_days)) ** (x + 1)
         value = table.column("spend_per_order_day").astype(np.float64)
         shrunk = (np.nan_to_num(value) * (x + 1) + self.shop_order_value) / (x + 2)
-        return _sound(1 - none, (x + 1) / exposure * horizon_days, shrunk)
+        days = (x + 1) / exposure * horizon_days
+        return _sound(self.purchase_probability(table, horizon_days), days, shrunk)
+
+    def purchase_probability(self, table: Table, horizon_days: float | Floats) -> Floats:
+        """See Expecter."""
+        x, _, T = histories(table)
+        exposure = T * DAYS_PER_UNIT + 1 / self.shop_rate
+        return _uncertain(1 - (exposure / (exposure + horizon_days)) ** (x + 1))
 
     def params(self) -> dict[str, Any]:
         """See Expecter."""
@@ -162,7 +188,10 @@ def _distinct(x: Floats, t_x: Floats, T: Floats) -> tuple[Ints, Ints]:
     return first, place
 
 
+def _uncertain(probability: Floats) -> Floats:
+    return np.clip(probability, NEVER_CERTAIN, 1 - NEVER_CERTAIN)
+
+
 def _sound(probability: Floats, days: Floats, value: Floats) -> Expectation:
-    """Within their ranges, and coherent: she cannot be expected on fewer days than the chance that there is one."""
-    probability = np.clip(probability, NEVER_CERTAIN, 1 - NEVER_CERTAIN)
+    """Coherent: she cannot be expected on fewer days than the chance that there is one."""
     return Expectation(probability, np.maximum(days, probability), np.maximum(value, 0.0))

@@ -42,9 +42,9 @@ def answers(model: Model, table: Table, index: pd.Index | None = None) -> pd.Dat
         value = model.predict(table)
         columns = {
             "predicted_order_days": value.order_days,
-            "predicted_clv": value.spend,
-            "low": value.low,
-            "high": value.high,
+            "predicted_clv": value.spend * value.worth,
+            "low": value.low * value.worth,
+            "high": value.high * value.worth,
         }
     else:
         columns = dict(zip(NAMES, model.predict(table).T, strict=True))

@@ -3,6 +3,7 @@
 python -m serving api     --store DIR [--port 8000]             answer over HTTP; picks up promoted models by itself
 python -m serving lists   --store DIR --out at_risk.csv         the at-risk list for a spreadsheet
 python -m serving score   --store DIR --out scores.csv          every customer's score; --engine spark: with Spark
+python -m serving clv groups --store DIR --by channel           what channels, cohorts or stages are worth
 python -m serving publish --store DIR [--watch]                 bring the registry's champions here
 python -m serving keys    add NAME --scope score | list | revoke NAME    who may ask
 python -m serving audit   --store DIR                           who downloaded lists or changed keys
@@ -48,6 +49,15 @@ def main(arguments: list[str] | None = None) -> int:
     add_engine(score)
     score.add_argument("--events", help="with Spark: Parquet to read: a file, a folder or a glob")
     add_events(score)
+    clv = commands.add_parser("clv", help="what customers are worth: groups").add_subparsers(
+        required=True, metavar="groups"
+    )
+    groups = add(clv, "groups", _clv_groups, "customer value by channel, cohort or stage")
+    _add_file(groups, "clv_groups.csv")
+    groups.add_argument(
+        "--by", choices=("channel", "cohort", "stage"), default="channel",
+        help="the first channel that brought her (default), the month of her first order, or her lifecycle stage",
+    )  # fmt: skip
     _add_fold(add(commands, "fold", _fold, "bring posted events (POST /v1/events) into the store"))
     _add_publish(add(commands, "publish", _publish, "bring the registry's champions to the bundle folder"))
     add_key_commands(commands)
@@ -203,6 +213,21 @@ def _score_on_spark(options: argparse.Namespace) -> None:
         as_of = now_us() if options.as_of == "now" else None
         rows = write(scores(log, champions, dt.datetime.now(dt.UTC), as_of), options.out)
         print(f"{rows:,} customers with events up to {log.data_through} scored: {options.out}")
+
+
+def _clv_groups(options: argparse.Namespace) -> None:
+    from serving.csvs import groups_csv
+    from serving.groups import groups, table
+    from serving.process import write_text
+
+    found = groups(_scorer(options), options.by)
+    write_text(Path(options.out), groups_csv(table(found)))
+    currency = found.currency or "in money"
+    print(f"customer value by {found.by} as of {found.as_of}, expected within {found.horizon_days} days, {currency}:")
+    for group in (*found.groups, found.total):
+        bounds = "" if group.low is None else f"  [{group.low:,.0f}, {group.high:,.0f}]"
+        print(f"  {group.group:<16} {group.customers:>9,} customers  {group.predicted_clv:>14,.0f}{bounds}")
+    print(f"written: {options.out}")
 
 
 def _fold(options: argparse.Namespace) -> None:

@@ -27,6 +27,7 @@ ADDRESSES: dict[str, Address] = {
     "/v1/scores": Address("score"),
     "/v1/events": Address("ingest"),
     "/v1/lists": Address("lists", CSV_TOO),
+    "/v1/clv": Address("lists"),
     "/v1/models": Address("models"),
     "/metrics": Address("models", ("text/plain", "application/openmetrics-text")),
     "/openapi.json": Address(),

@@ -14,6 +14,7 @@ from features.lifecycle import Policy
 from features.log import EventLog
 from features.table import Table, build
 from models.bundle import Champions, Model
+from models.worth import value_at_risk
 
 Floats = npt.NDArray[np.float64]
 
@@ -26,7 +27,8 @@ class Answers:
 
     facts: every feature, by the churn model's policy. churn_table: the churn model's own features.
     asked, inputs: what the churn model was asked (`ChurnModel.questions`).
-    purchase, order_days, spend, low, high: within clv.card.horizon_days. states: (n_rows, n_states).
+    next_order_days: see `ChurnModel.next_order_days`. churn, purchase, order_days, spend, low, high: within
+    horizon_days; worth: see `models.clv.Value`. states: (n_rows, n_states), within transition.card.horizon_days.
     """
 
     facts: Table
@@ -34,12 +36,15 @@ class Answers:
     asked: Floats
     inputs: npt.NDArray[np.float32]
     churn: Floats
+    next_order_days: Floats
     states: Floats
     purchase: Floats
     order_days: Floats
     spend: Floats
     low: Floats
     high: Floats
+    worth: Floats
+    horizon_days: int
 
     def __len__(self) -> int:
         """How many customers."""
@@ -56,35 +61,36 @@ class Answers:
         return self.facts.column("activity_status").astype(np.int64)
 
 
-def answer(champions: Champions, log: EventLog, as_of: int) -> Answers:
-    """What the champions say of everyone in the log as of an instant (microseconds). Each row is by itself."""
+def answer(champions: Champions, log: EventLog, as_of: int, horizon_days: int | None = None) -> Answers:
+    """What the champions say of everyone in the log as of an instant (microseconds). Each row is by itself.
+
+    horizon_days: of churn and value; the models' own, if none is named (`models.horizons`).
+    """
     tables = _Tables(log, as_of)
     churn, transition, clv = champions.churn, champions.transition, champions.clv
     churn_table = tables.of(churn)
     asked, inputs = churn.questions(churn_table)
     probability = churn.answer(churn_table, asked, inputs)
-    value = clv.predict(tables.of(clv))
+    next_order_days = churn.next_order_days(churn_table, probability, asked)
+    if horizon_days is not None:
+        probability = churn.at_horizon(churn_table, probability, asked, horizon_days)
+    value = clv.predict(tables.of(clv), horizon_days)
     purchase = 1 - probability
-    if clv.card.horizon_days != churn.card.horizon_days:
+    if horizon_days is None and clv.card.horizon_days != churn.card.horizon_days:
         purchase = clv.expecter.expect(tables.of(clv), clv.stretch).purchase_probability
     return Answers(
-        tables.by(champions.policy, EVERY_FEATURE), churn_table, asked, inputs, probability,
+        tables.by(champions.policy, EVERY_FEATURE), churn_table, asked, inputs, probability, next_order_days,
         transition.predict(tables.of(transition)), purchase, np.maximum(value.order_days, purchase), value.spend,
-        value.low, value.high,
+        value.low, value.high, value.worth, horizon_days or clv.card.horizon_days,
     )  # fmt: skip
 
 
-def value_at_risk(answers: Answers, horizon_days: int) -> Floats:
-    """P(churn) × what she is expected to spend in the horizon if she orders at all: the money that leaves with her.
-
-    If she orders, she does so on order_days / purchase days: at least one, and at most as many as her usual gap
-    leaves room for in the horizon, so that a near-certain loss does not divide by nearly nothing. Never below 0.
-    """
-    usual_gap = np.maximum(answers.facts.column("usual_gap_days"), 1.0)
-    if_ordering = answers.order_days / np.maximum(answers.purchase, 1e-6)
-    days = np.clip(if_ordering, 1.0, 1.0 + horizon_days / usual_gap)
-    worth: Floats = answers.churn * days * order_value(answers)
-    return worth
+def at_stake(answers: Answers) -> Floats:
+    """Each one's value_at_risk (models.worth)."""
+    usual_gap = answers.facts.column("usual_gap_days").astype(np.float64)
+    return value_at_risk(
+        answers.churn, answers.purchase, answers.order_days, order_value(answers), usual_gap, answers.horizon_days
+    )
 
 
 def order_value(answers: Answers) -> Floats:

@@ -18,8 +18,8 @@ EVENTS_PER_SCORE = 20  # reading events costs about as much as a score each so m
 Outcome = tuple[str, str, Fields | RequestError]
 
 
-def weight(asked: ScoresRequest, explain: bool = False) -> int:
-    """How much work a request is, in customers with reasons. Raises TooMany, Malformed."""
+def weight(asked: ScoresRequest, explain: bool = False, is_computed: bool = False) -> int:
+    """How much work a request is, in customers with reasons; is_computed: not looked up. Raises TooMany, Malformed."""
     number = len(asked.customer_ids) + len(asked.customers)
     if number > MOST:
         raise TooMany(f"customers: found {number:,}, expected at most {MOST:,} in one request. Send several.")
@@ -27,7 +27,9 @@ def weight(asked: ScoresRequest, explain: bool = False) -> int:
         raise Malformed(
             "customer_ids", "Found neither customer_ids nor customers, expected at least one. Name whom to score."
         )
-    looked_up = len(asked.customer_ids) if explain else -(-len(asked.customer_ids) // LOOKED_UP_PER_REASONS)
+    looked_up = (
+        len(asked.customer_ids) if explain or is_computed else -(-len(asked.customer_ids) // LOOKED_UP_PER_REASONS)
+    )
     return looked_up + 10 * len(asked.customers) + sum(len(item.events) for item in asked.customers) // EVENTS_PER_SCORE
 
 

@@ -54,10 +54,13 @@ class Client:
         """Close them."""
         self._http.close()
 
-    def score(self, customer_id: str, explain: bool = False, lang: Language = "en") -> ScoreRecord:
-        """One customer's record. Raises ServiceError (404: nobody of that id)."""
+    def score(
+        self, customer_id: str, explain: bool = False, lang: Language = "en", horizon_days: int | None = None
+    ) -> ScoreRecord:
+        """One customer's record. Raises ServiceError (404: nobody of that id). horizon_days: else the models' own."""
         path = f"/v1/customers/{quote(customer_id, safe='')}/scores"
-        return ScoreRecord.model_validate_json(self._ask("GET", path, params={"explain": explain, "lang": lang}))
+        params = {"explain": explain, "lang": lang} | ({"horizon_days": horizon_days} if horizon_days else {})
+        return ScoreRecord.model_validate_json(self._ask("GET", path, params=params))
 
     def score_many(
         self, customer_ids: Sequence[str] = (), customers: Sequence[Mapping[str, Any]] = (),

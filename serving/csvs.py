@@ -25,7 +25,8 @@ SCORE_COLUMNS = {
         name: name for name in ("first_purchase_probability", "second_purchase_probability", "reactivation_probability")
     },
     **{name if "_" in name else f"clv_{name}": f"clv.{name}" for name in Clv.model_fields},
-    **{name: name for name in ("value_at_risk", "expected_at_risk_date", "expected_lapse_date")},
+    **{name: name for name in ("value_at_risk", "expected_next_order_date")},
+    **{name: name for name in ("expected_at_risk_date", "expected_lapse_date")},
     "next_stage_horizon_days": "next_stage.horizon_days",
     **{name: name for name in ("confidence", "basis", "not_scored_reason", "policy_version")},
 }
@@ -48,6 +49,12 @@ def score_row(record: ScoreRecord) -> list[Any]:
     """A record's cells under SCORE_HEADER."""
     cells = [_at(record, place) for place in SCORE_COLUMNS.values()]
     return [*cells, *record.next_stage.probabilities.values(), model_version(record)]
+
+
+def groups_csv(rows: Iterable[Sequence[Any]]) -> str:
+    """`serving.groups.table`, its header first."""
+    header, *rest = rows
+    return _text([str(name) for name in header], rest)
 
 
 def safe(text: str) -> str:

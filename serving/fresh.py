@@ -29,6 +29,11 @@ class Fresh:
         self.scorer, self.live = scorer, live
         self._logs: dict[str, tuple[Posted, EventLog]] = {}
 
+    def over(self, horizon_days: int | None) -> Fresh:
+        """The same customers over another horizon; see Scorer.over."""
+        scorer = self.scorer.over(horizon_days)
+        return self if scorer is self.scorer else Fresh(scorer, self.live)
+
     def one(self, customer_id: str, scored_at: dt.datetime, explain: bool = False, lang: Language = "en") -> Fields:
         """A customer's record. Raises RequestError(unknown_customer)."""
         posted = self.live.of(customer_id)

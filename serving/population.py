@@ -19,12 +19,15 @@ Int64s = npt.NDArray[np.int64]
 Codes = Int64s | Floats
 
 BOUNDARIES = (0.50, 0.80)
+TIERS = ("low", "middle", "high", "top")
+TIER_BOUNDARIES = (0.40, 0.70, 0.90)
+"""Of predicted_clv, among all who have ordered: the top tenth, the next fifth, the next three tenths, the rest."""
 EXPLAINED = 400  # customers, evenly spread, whose mean contributions stand for the shop's: exact ones take their time
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Those with a kept order: churn probabilities ascending, also by stage; and the boundaries of risk.
+    """Those with a kept order: churn probabilities ascending, also by stage; and the boundaries of risk and of value.
 
     The boundaries are those of the customers who are not lapsed yet: whoever is long gone, as most of an old shop's
     customers are, would make everybody else look safe.
@@ -33,9 +36,10 @@ class Ranks:
     churn: Floats
     by_stage: dict[int, Floats]
     boundaries: tuple[float, float] | None
+    tiers: tuple[float, ...] | None
 
     @classmethod
-    def of(cls, churn: Floats, stage: Codes, status: Codes) -> Ranks:
+    def of(cls, churn: Floats, stage: Codes, status: Codes, clv: Floats) -> Ranks:
         """From the answers of all those with a kept order, in any order."""
         staying = churn[status != Status.lapsed]
         compared = staying if len(staying) else churn
@@ -44,6 +48,7 @@ class Ranks:
             churn=np.sort(churn),
             by_stage={int(code): np.sort(churn[stage == code]) for code in Stage},
             boundaries=None if boundaries is None else (float(boundaries[0]), float(boundaries[1])),
+            tiers=tuple(np.quantile(clv, TIER_BOUNDARIES).tolist()) if len(clv) else None,
         )
 
     def percentile(self, probability: float, stage: int | None = None) -> int | None:
@@ -61,10 +66,14 @@ class Ranks:
         medium, high = self.boundaries
         return "high" if probability > high else "medium" if probability > medium else "low"
 
+    def tier(self, clv: float) -> str | None:
+        """Of TIERS, by predicted_clv."""
+        return None if self.tiers is None else TIERS[sum(clv > boundary for boundary in self.tiers)]
+
     def in_hundredths(self) -> Ranks:
         """The same percentiles from a hundred numbers a group, instead of one a customer: small enough to send."""
         by_stage = {code: _hundredths(ranked) for code, ranked in self.by_stage.items()}
-        return Ranks(_hundredths(self.churn), by_stage, self.boundaries)
+        return Ranks(_hundredths(self.churn), by_stage, self.boundaries, self.tiers)
 
 
 @dataclass(frozen=True)
@@ -77,13 +86,14 @@ class Population(Ranks):
 
 def survey(champions: Champions, sheet: Sheet) -> Population:
     """The population out of everybody's sheet."""
-    stage, status, churn = (sheet.column(name) for name in ("lifecycle_stage", "activity_status", "churn"))
+    names = ("lifecycle_stage", "activity_status", "churn", "predicted_clv")
+    stage, status, churn, clv = (sheet.column(name) for name in names)
     ordered = ~np.isnan(churn)
-    ranks = Ranks.of(churn[ordered], stage[ordered], status[ordered])
+    ranks = Ranks.of(churn[ordered], stage[ordered], status[ordered], clv[ordered])
     staying = np.flatnonzero(ordered & (status != Status.lapsed))
     compared = staying if len(staying) else np.flatnonzero(ordered)
     return Population(
-        ranks.churn, ranks.by_stage, ranks.boundaries,
+        ranks.churn, ranks.by_stage, ranks.boundaries, ranks.tiers,
         at_risk=_at_risk(sheet), typical=_typical(champions, sheet, compared),
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from features.lifecycle import Stage, Status
 from models.bundle import Champions
 from models.reasons import Reason
 from models.transition import NAMES
+from models.worth import Terms
 from serving.population import Ranks
 from serving.sheet import ANSWERS, FACTS
 
@@ -33,6 +34,7 @@ class Profile:
     population: Ranks
     currency: str | None
     models: Fields
+    horizon_days: int | None = None  # asked for, and not the models' own; ranks are of theirs, and null then
 
     @classmethod
     def of(cls, champions: Champions, population: Ranks, currency: str) -> Profile:
@@ -46,11 +48,12 @@ class Profile:
     ) -> Fields:  # fmt: skip
         """The record of a customer with this row of the sheet."""
         (
-            stage, status, orders, order_days, silence, usual_gap, at_risk_after, lapsed_after, historic,
-            churn, purchase, expected_days, order_value, spend, low, high, at_stake, first_purchase,
+            stage, status, orders, order_days, silence, usual_gap, at_risk_after, lapsed_after, spend, _, _,
+            churn, purchase, expected_days, order_value, predicted, low, high, _, at_stake, next_order, first_purchase,
         ) = row[:STATES_AT]  # fmt: skip
         ordered, place = churn == churn, int(stage)  # NaN is not itself
         last = None if silence != silence else as_of.toordinal() - int(silence)
+        historic = (_known(spend) or 0.0) * self._terms.margin
         return {
             "customer_id": customer_id, "as_of": as_of, "scored_at": scored_at, "data_through": data_through,
             "policy_version": self._policy_version, "lifecycle_stage": STAGES[place],
@@ -66,16 +69,19 @@ class Profile:
                 "horizon_days": self._next_horizon,
                 "probabilities": dict(zip(NAMES, row[STATES_AT : STATES_AT + len(NAMES)], strict=True)),
             },
+            "expected_next_order_date": _day_in(as_of, next_order),
             "expected_at_risk_date": _day_after(last, at_risk_after),
             "expected_lapse_date": _day_after(last, lapsed_after),
             "first_purchase_probability": None if ordered else first_purchase,
             "second_purchase_probability": 1 - churn if ordered and place == Stage.conversion else None,
             "reactivation_probability": 1 - churn if ordered and status == Status.lapsed else None,
             "clv": {
-                "historic_clv": _known(historic) or 0.0, "predicted_clv": spend, "low": low, "high": high,
-                "coverage": self._coverage, "total_clv": (_known(historic) or 0.0) + spend,
+                "historic_clv": historic, "predicted_clv": predicted, "low": low, "high": high,
+                "coverage": self._coverage, "total_clv": historic + predicted,
                 "horizon_days": self._clv_horizon, "currency": self.currency, "purchase_probability": purchase,
                 "predicted_orders": expected_days, "predicted_average_order_value": order_value,
+                "margin": self._terms.margin, "discount_rate": self._terms.discount_rate,
+                "value_tier": self.population.tier(predicted) if self.horizon_days is None else None,
             } if ordered else None,
             "value_at_risk": _known(at_stake), "reasons": reasons,
             "confidence": self._confidence(_whole(order_days) or 0), "basis": self._basis(ordered),
@@ -84,6 +90,9 @@ class Profile:
 
     def _churn(self, probability: float, stage: int) -> Fields:
         population = self.population
+        if self.horizon_days is not None:
+            ranks = dict.fromkeys(("risk", "boundaries", "percentile", "percentile_in_stage"))
+            return {"probability": probability, "horizon_days": self.horizon_days, **ranks}
         return {
             "probability": probability, "horizon_days": self._horizon, "risk": population.risk(probability),
             "boundaries": self._boundaries, "percentile": population.percentile(probability),
@@ -115,7 +124,11 @@ class Profile:
 
     @cached_property
     def _clv_horizon(self) -> int:
-        return self.champions.clv.card.horizon_days
+        return self.horizon_days or self.champions.clv.card.horizon_days
+
+    @cached_property
+    def _terms(self) -> Terms:
+        return self.champions.clv.terms
 
     @cached_property
     def _coverage(self) -> float:
@@ -141,3 +154,8 @@ def _day_after(last: int | None, days: float) -> dt.date | None:
     if last is None or days != days:
         return None
     return dt.date.fromordinal(last + math.floor(days) + 1)
+
+
+def _day_in(as_of: dt.date, days: float) -> dt.date | None:
+    """So many days later; None for null."""
+    return None if days != days else as_of + dt.timedelta(days=int(days))

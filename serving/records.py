@@ -15,6 +15,7 @@ StageName = Literal["reach", "acquisition", "conversion", "retention", "loyalty"
 StatusName = Literal["active", "at_risk", "lapsed", "reactivated"]
 Risk = Literal["low", "medium", "high"]
 Confidence = Literal["low", "medium", "high"]
+ValueTier = Literal["low", "middle", "high", "top"]
 NotScored = Literal["no_kept_order"]
 
 
@@ -44,7 +45,7 @@ class Boundaries(Record):
 
 
 class Churn(Record):
-    """P(no kept order within horizon_days after as_of)."""
+    """P(no kept order within horizon_days after as_of). Risk and percentiles are null at another horizon than usual."""
 
     probability: Probability
     horizon_days: int
@@ -64,8 +65,11 @@ class NextStage(Record):
 class Clv(Record):
     """Worth, in `currency`: so far, and expected within horizon_days."""
 
-    historic_clv: float = Field(description="Net spend so far.")
-    predicted_clv: float = Field(description="Expected spend: predicted_orders × predicted_average_order_value.")
+    historic_clv: float = Field(description="Net spend so far, times `margin`.")
+    predicted_clv: float = Field(
+        description="Expected spend, predicted_orders × predicted_average_order_value; times `margin`, and discounted "
+        "by `discount_rate` a year."
+    )
     low: float = Field(description="The lower end of the interval around predicted_clv.")
     high: float = Field(description="Its upper end.")
     coverage: Probability = Field(description="How often spend fell into such an interval.")
@@ -75,6 +79,12 @@ class Clv(Record):
     purchase_probability: Probability = Field(description="P(at least one kept order within horizon_days).")
     predicted_orders: float = Field(description="Expected days with an order; never below purchase_probability.")
     predicted_average_order_value: float = Field(description="Expected spend on a day with an order.")
+    margin: float = Field(description="Share of spend that counts as worth; 1 unless the fit was told another.")
+    discount_rate: float = Field(description="A year's; 0 unless the fit was told another.")
+    value_tier: ValueTier | None = Field(
+        description="By predicted_clv, among all who have ordered: top for the first 10 %, high for the next 20 %, "
+        "middle for the next 30 %, low for the rest. Null at another horizon than usual."
+    )
 
 
 class ModelVersion(Record):
@@ -98,6 +108,10 @@ class ScoreRecord(Record):
     evidence: Evidence
     churn: Churn | None
     next_stage: NextStage
+    expected_next_order_date: dt.date | None = Field(
+        description="The first day by which an order is as likely as not. Null if that is more than twice the models' "
+        "own horizon ahead, and without a kept order."
+    )
     expected_at_risk_date: dt.date | None = Field(
         description="The first day on which she counts as at risk unless she orders; past if she already does."
     )
@@ -239,6 +253,39 @@ class ListPage(Record):
     offset: int
     next_offset: int | None
     members: list[ListRow]
+    models: dict[str, ModelVersion]
+
+
+class ClvGroup(Record):
+    """What a group's customers are worth together, those with a kept order."""
+
+    group: str
+    customers: int
+    historic_clv: float = Field(description="The sum of its customers' historic_clv.")
+    predicted_clv: float = Field(description="The sum of its customers' predicted_clv.")
+    low: float | None = Field(description="The lower end of the interval around that sum; null if nothing showed it.")
+    high: float | None = Field(description="Its upper end.")
+    total_clv: float = Field(description="historic_clv + predicted_clv.")
+    mean_clv: float | None = Field(description="total_clv a customer.")
+    shrunk_mean_clv: float | None = Field(
+        description="mean_clv drawn to the whole shop's, the more the smaller the group: what to expect of the next "
+        "customer who belongs to it."
+    )
+
+
+class ClvGroups(Record):
+    """Every group, and the whole shop; the groups' sums add up to the shop's, and to their customers'."""
+
+    by: Literal["channel", "cohort", "stage"]
+    as_of: dt.date
+    data_through: dt.date
+    horizon_days: int
+    currency: str | None
+    margin: float
+    discount_rate: float
+    coverage: Probability = Field(description="How often a group's sum is meant to fall into its interval.")
+    groups: list[ClvGroup]
+    total: ClvGroup
     models: dict[str, ModelVersion]
 
 

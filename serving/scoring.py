@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -36,7 +36,8 @@ Events = Sequence[Mapping[str, object]]
 class Scorer:
     """Answers about the customers of `log` as of the instant `as_of` (microseconds: the end of a day, UTC).
 
-    `sheet` is everybody's, and is looked into as long as it is of this log and as_of.
+    `sheet` is everybody's, and is looked into as long as it is of this log and as_of, and no other horizon than the
+    models' own is asked for (horizon_days: None).
     """
 
     log: EventLog
@@ -44,6 +45,7 @@ class Scorer:
     as_of: int
     population: Population
     sheet: Sheet
+    horizon_days: int | None = None
 
     @classmethod
     def of(cls, log: EventLog, champions: Champions, as_of: int | None = None) -> Scorer:
@@ -56,6 +58,12 @@ class Scorer:
         instant = end_of_day(log.last_ts if as_of is None else as_of)
         sheet = everybody(champions, log, instant)
         return cls(log, champions, instant, survey(champions, sheet), sheet)
+
+    def over(self, horizon_days: int | None) -> Scorer:
+        """This scorer, of churn and value within so many days (None: the models' own); computed, not looked up."""
+        if horizon_days is None or horizon_days == self.champions.churn.card.horizon_days:
+            return self
+        return replace(self, horizon_days=horizon_days)
 
     @cached_property
     def day(self) -> dt.date:
@@ -170,9 +178,9 @@ class Scorer:
         self, log: EventLog, as_of: int, scored_at: dt.datetime, explain: bool, lang: Language
     ) -> list[Fields]:
         """Records made from events."""
-        answers = answer(self.champions, log, as_of)
+        answers = answer(self.champions, log, as_of, self.horizon_days)
         why = self.reasons(answers, lang) if explain else [None] * len(answers)
-        numbers = rows(answers, self.champions.clv.card.horizon_days).tolist()
+        numbers = rows(answers).tolist()
         day, through = date(as_of), max(self.data_through, date(log.last_ts))
         return [
             self._profile.record(numbers[i], customer_id, day, scored_at, through, why[i])
@@ -181,12 +189,12 @@ class Scorer:
 
     @cached_property
     def _profile(self) -> Profile:
-        return Profile.of(self.champions, self.population, self.log.currency)
+        return replace(Profile.of(self.champions, self.population, self.log.currency), horizon_days=self.horizon_days)
 
     @cached_property
     def _lookup(self) -> Lookup | None:
-        """None if the sheet is of another log or as_of."""
-        if self.sheet.log is not self.log or self.sheet.as_of != self.as_of:
+        """None if the sheet is of another log, as_of or horizon."""
+        if self.sheet.log is not self.log or self.sheet.as_of != self.as_of or self.horizon_days is not None:
             return None
         return Lookup(self.sheet, self.champions, self.population)
 

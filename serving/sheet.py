@@ -17,15 +17,15 @@ from features.log import EventLog
 from models.bundle import Champions
 from models.examples import EXPECTED
 from models.transition import NAMES, STATES
-from serving.answers import Answers, Floats, answer, order_value, value_at_risk
+from serving.answers import Answers, Floats, answer, at_stake, order_value
 
 FACTS = (
     "lifecycle_stage", "activity_status", "orders", "order_days", "silence_days", "usual_gap_days",
-    "at_risk_after_days", "lapsed_after_days", "spend",
+    "at_risk_after_days", "lapsed_after_days", "spend", "tenure_days", "first_channel",
 )  # fmt: skip
 ANSWERS = (
-    "churn", "purchase", "expected_order_days", "order_value", "expected_spend", "low", "high", "value_at_risk",
-    "first_purchase",
+    "churn", "purchase", "expected_order_days", "order_value", "predicted_clv", "low", "high", "worth",
+    "value_at_risk", "next_order_days", "first_purchase",
 )  # fmt: skip
 ASKED = ("asked", *EXPECTED)
 """What the churn model was asked beside the features: with it, reasons need no expectation computed anew."""
@@ -54,17 +54,18 @@ def everybody(champions: Champions, log: EventLog, as_of: int) -> Sheet:
     values = np.full((log.n_customers, len(COLUMNS)), np.nan)
     for first, part in _parts(log):
         answers = answer(champions, part, as_of)
-        values[first + answers.facts.customer] = rows(answers, champions.clv.card.horizon_days)
+        values[first + answers.facts.customer] = rows(answers)
     log.release(0, len(log.columns["ts"]) if log.n_events else 0)
     return Sheet(log, as_of, values)
 
 
-def rows(answers: Answers, clv_horizon_days: int) -> Floats:
+def rows(answers: Answers) -> Floats:
     """The sheet's rows for some customers, shape (n_rows, len(COLUMNS)). No row depends on another."""
     columns = (
         *(answers.facts.column(name) for name in FACTS),
-        answers.churn, answers.purchase, answers.order_days, order_value(answers), answers.spend, answers.low,
-        answers.high, value_at_risk(answers, clv_horizon_days), _first_purchase(answers.states),
+        answers.churn, answers.purchase, answers.order_days, order_value(answers), answers.spend * answers.worth,
+        answers.low * answers.worth, answers.high * answers.worth, answers.worth, at_stake(answers),
+        answers.next_order_days, _first_purchase(answers.states),
         *answers.states.T, answers.asked, *answers.inputs[:, -len(EXPECTED) :].T,
     )  # fmt: skip
     values = np.empty((len(answers), len(columns)))

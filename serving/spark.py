@@ -1,7 +1,7 @@
 """Every customer's score on Spark, from a published bundle: the models and the record are those of `serving.scoring`.
 
-Two passes over the customers. The first gives each one's churn probability, of which the driver makes the shop's ranks
-(10 bytes a customer reach it); the second gives the records. The models travel to each executor once.
+Two passes over the customers. The first gives each one's churn probability and worth, of which the driver makes the
+shop's ranks (18 bytes a customer reach it); the second gives the records. The models travel to each executor once.
 Without reasons: they take as long as all the rest, and are wanted for the members of a list, not for everybody.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pyspark import Broadcast
     from pyspark.sql import DataFrame
 
-STANDING = pa.schema([("churn", pa.float64()), ("stage", pa.int8()), ("status", pa.int8())])
+STANDING = pa.schema([("churn", pa.float64()), ("stage", pa.int8()), ("status", pa.int8()), ("clv", pa.float64())])
 ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), dt.date: pa.date32()}
 
 
@@ -52,10 +52,11 @@ def scores(log: SparkLog, champions: Champions, scored_at: dt.datetime, as_of: i
 
 
 def standing_rows(log: EventLog, champions: Champions, as_of: int) -> pa.RecordBatch:
-    """Churn probability, stage and status of the log's customers with a kept order; see STANDING."""
+    """Churn probability, stage, status and worth of the log's customers with a kept order; see STANDING."""
     answers = answer(champions, log, as_of)
     ordered = ~np.isnan(answers.churn)
-    columns = (pa.array(column[ordered]) for column in (answers.churn, answers.stage, answers.status))
+    parts = (answers.churn, answers.stage, answers.status, answers.spend * answers.worth)
+    columns = (pa.array(column[ordered]) for column in parts)
     cast = [column.cast(kind) for column, kind in zip(columns, STANDING.types, strict=True)]
     return pa.RecordBatch.from_arrays(cast, schema=STANDING)
 
@@ -66,7 +67,7 @@ def score_rows(
     """The scores of the log's customers; see `score_schema`."""
     answers = answer(champions, log, as_of)
     profile = Profile.of(champions, ranks, log.currency)
-    numbers = sheet.rows(answers, champions.clv.card.horizon_days).tolist()
+    numbers = sheet.rows(answers).tolist()
     records = (
         ScoreRecord.model_validate(profile.record(row, customer_id, date(as_of), scored_at, data_through, None))
         for row, customer_id in zip(numbers, answers.facts.customer_ids, strict=True)

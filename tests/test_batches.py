@@ -220,7 +220,7 @@ def test_small_logs_give_the_scores_of_the_whole_to_the_bit(partition, champions
 )
 def test_a_hundred_numbers_give_the_same_percentiles_as_everybodys(probabilities, asked):
     churn = np.array(probabilities, np.float64)
-    everybody = Ranks.of(churn, np.full(len(churn), 3), np.full(len(churn), 1))
+    everybody = Ranks.of(churn, np.full(len(churn), 3), np.full(len(churn), 1), churn)
     few = everybody.in_hundredths()
     assert len(few.churn) <= 100
     for probability in (*asked, *probabilities):

@@ -14,6 +14,7 @@ import pytest
 
 from features.events import DAY_US
 from features.ingest import load_log
+from features.lifecycle import Stage
 from features.table import build, instant
 from features.windows import origins
 from models.expectation import Expectation
@@ -32,6 +33,7 @@ from training.evaluate import (
 )
 from training.gate import judge, list_replaced
 from training.held_out import held_out
+from training.parts import parts
 from training.report import ladder
 from training.run import finished
 from training.simulate import simulate
@@ -133,9 +135,9 @@ def test_a_difference_within_noise_is_a_tie():
 # ---------------------------------------------------------------- the gate
 
 
-def constructed(ours, rung, n=600, matrix=0.5, trees=0.5):
+def constructed(ours, rung, n=600, matrix=0.5, trees=0.5, seed=0):
     """A fold in which everybody buys with p = ½ or 1/10; each rung's forecast of it is given as a function of p."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     p = np.where(np.arange(n) % 2, 0.5, 0.1)
     days = (rng.random(n) < p).astype(float)
 
@@ -182,6 +184,72 @@ def test_few_customers_are_allowed_the_calibration_error_that_chance_makes():
     assert calibration_error_by_chance(np.full(10_000, 0.5)) < 0.02
     assert calibration_error_by_chance(np.empty(0)) == 0
     assert judge("churn", constructed(ours=true, rung=shuffled, n=20)).passed
+
+
+def in_stages(stages, months, said=None):
+    """A fold a month, in which everybody is in one stage or the other and leaves with ½ or 9/10."""
+    folds = []
+    for number, month in enumerate(months):
+        whole = constructed(ours=said or true, rung=true, n=2000, seed=number).folds[0]
+        codes = np.array([stages[i % 2] for i in range(2000)], np.float64)
+        folds.append(replace(whole, origin=f"{month}-01", facts={"lifecycle_stage": codes}))
+    return Backtest(folds)
+
+
+def test_parts_are_months_then_stages_with_what_was_said_and_seen():
+    found = parts(in_stages((Stage.conversion, Stage.loyalty), ("2024-01", "2024-02", "2024-03")))
+    assert [(part.kind, part.name, part.customers, part.alike) for part in found] == [
+        ("month", "2024-01", 2000, 2000), ("month", "2024-02", 2000, 2000), ("month", "2024-03", 2000, 2000),
+        ("stage", "conversion", 3000, 1000), ("stage", "loyalty", 3000, 1000),
+    ]  # fmt: skip
+    assert [part.predicted for part in found] == pytest.approx([0.7, 0.7, 0.7, 0.9, 0.5])
+    assert all(abs(part.bias) < 0.03 for part in found)
+
+
+def test_the_gate_stops_a_model_that_is_true_on_average_and_in_no_stage():
+    test = in_stages((Stage.conversion, Stage.loyalty), ("2024-01", "2024-02"), said=lambda p: np.full(len(p), 0.3))
+    (stage,) = (check for check in judge("churn", test).checks if check.name == "calibration by stage")
+    (month,) = (check for check in judge("churn", test).checks if check.name == "calibration by month")
+    assert (stage.passed, month.passed) == (False, True)
+    assert "predicted 0.700" in stage.found
+
+
+def test_too_few_customers_of_a_stage_are_not_judged_by():
+    test = in_stages((Stage.conversion, Stage.loyalty), ("2024-01",))
+    few = replace(test.folds[0], facts={"lifecycle_stage": np.where(np.arange(2000) < 150, 4.0, 2.0)})
+    names = [part.name for part in parts(Backtest([few])) if part.alike < 200]
+    assert names == ["loyalty"]
+    assert judge("churn", Backtest([few])).passed
+
+
+@pytest.mark.parametrize("what", ["order days", "spend"])
+def test_the_gate_stops_a_level_that_is_off_on_every_fold_and_not_one_that_differs_from_fold_to_fold(what):
+    def at_levels(*levels, rungs=1.0):
+        folds = []
+        for number, level in enumerate(levels):
+            (whole,) = constructed(ours=true, rung=shuffled, n=2000, seed=number).folds
+            ours = whole.forecasts[OURS]
+            days, value = ((level, rungs), (1.0, 1.0)) if what == "order days" else ((1.0, 1.0), (level, rungs))
+            said = {
+                name: Expectation(ours.purchase_probability, ours.order_days * d, ours.order_value * v)
+                for name, d, v in zip((OURS, "pareto_nbd"), days, value, strict=True)
+            }
+            folds.append(replace(whole, forecasts=said))
+        checks = {check.name: check.passed for check in judge("clv", Backtest(folds)).checks}
+        return checks[f"total {what} expected against seen"]
+
+    assert at_levels(1.0, 1.1, 0.9)
+    assert not at_levels(1.6, 1.6, 1.6)
+    assert not at_levels(0.5, 0.5, 0.5)
+    assert at_levels(0.7, 1.0, 1.9)  # +20 % on average, by a season that no past had
+    assert at_levels(1.6, 1.6, 1.6, rungs=1.65)  # nothing that is known of the past comes nearer
+
+
+def test_where_nothing_came_the_total_is_not_judged():
+    (whole,) = constructed(ours=true, rung=shuffled).folds
+    closed = replace(whole, order_days=np.zeros(600), spend=np.zeros(600))
+    checks = judge("clv", Backtest([closed])).checks
+    assert [check.found for check in checks[1:]] == ["nothing came on any fold"] * 2
 
 
 def test_transition_never_falls_behind_its_matrix():

@@ -1,7 +1,7 @@
 """python -m training: fit, judge, register and promote models; predict from a file; simulate a shop.
 
 python -m training fit --events FILE                    backtest, fit and register (the gate decides who serves)
-python -m training backtest --events FILE               the ladder on held-out time; registers nothing
+python -m training backtest --events FILE               the ladder on held-out time, the list replayed
 python -m training predict --events FILE --as-of DATE --horizon-days N --out FILE.csv
 python -m training snapshots --store DIR --out FILE     past cut-offs with what came after, for other learners
 python -m training promote|rollback --model NAME        move the champion alias
@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from features.log import EventLog
 from features.mapping import read_mapping
 from features.store import open_store
 from features.windows import Plan
+from models.worth import Terms
 from training.shops import SHOPS, events_of
 
 
@@ -43,7 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _fit_options(add(commands, "fit", _fit, "backtest, fit and register; the gate decides who serves"))
-    _log_options(add(commands, "backtest", _backtest, "the ladder on held-out time; registers nothing"))
+    test = add(commands, "backtest", _backtest, "the ladder on held-out time, the list replayed; registers nothing")
+    _log_options(test)
+    test.add_argument(
+        "--top", type=_members, default=100, metavar="N", help="members of each replayed list (default %(default)s)"
+    )
     _predict_options(
         add(commands, "predict", _predict, "fit on a file up to a day, predict everybody known by then; no registry")
     )
@@ -69,6 +75,14 @@ def _fit_options(fit: argparse.ArgumentParser) -> None:
     fit.add_argument(
         "--promote", choices=("auto", "never", "always"), default="auto",
         help="make the new models champion: if the gate passes them (auto, default), never or always",
+    )  # fmt: skip
+    fit.add_argument(
+        "--margin", type=_margin, default=1.0, metavar="SHARE",
+        help="share of spend that is the shop's: customer value is told in it, above 0 to 1 (default: spend itself)",
+    )  # fmt: skip
+    fit.add_argument(
+        "--discount-rate", type=_rate, default=0.0, metavar="RATE",
+        help="a year's, 0.1 for 10 %%: money that comes later counts less (default: 0)",
     )  # fmt: skip
 
 
@@ -129,6 +143,30 @@ def _days(text: str) -> int:
     return int(text)
 
 
+def _members(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"found '{text}', expected a whole number above 0, such as 100")
+    return int(text)
+
+
+def _margin(text: str) -> float:
+    return _between(text, lambda share: 0 < share <= 1, "a share above 0 and up to 1, such as 0.4")
+
+
+def _rate(text: str) -> float:
+    return _between(text, lambda rate: 0 <= rate <= 5, "a yearly rate from 0 to 5, such as 0.1")
+
+
+def _between(text: str, fits: Callable[[float], bool], expected: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not fits(number):
+        raise argparse.ArgumentTypeError(f"found '{text}', expected {expected}")
+    return number
+
+
 def _log(options: argparse.Namespace) -> EventLog:
     if options.events is None:
         return open_store(options.store)
@@ -145,7 +183,8 @@ def _fit(options: argparse.Namespace) -> None:
 
     names = registry.named(options.model)
     as_of = check_day(options.as_of) if options.as_of else None
-    done = train(_log(options), as_of, options.horizon_days, names, options.promote, print)
+    terms = Terms(options.margin, options.discount_rate)
+    done = train(_log(options), as_of, options.horizon_days, names, options.promote, print, terms)
     print(report.ladder(done.test))
     print(report.registered(done))
     print(f"MLflow run {done.run_id} in {registry.tracking_uri()}")
@@ -155,13 +194,17 @@ def _backtest(options: argparse.Namespace) -> None:
     from features.table import instant, shop_policy
     from training import report
     from training.backtest import backtest
+    from training.replay import replay
 
     log = _log(options)
     now = instant(check_day(options.as_of) if options.as_of else log.data_through)
     known = log.until(now)
     horizon = options.horizon_days or shop_policy(known, now).horizon_days
     print(f"Backtest over a horizon of {horizon} days")
-    print(report.ladder(backtest(known, now, horizon, say=print)))
+    test = backtest(known, now, horizon, say=print)
+    print(report.ladder(test))
+    print()
+    print(report.replayed(replay(test, options.top)))
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ time rule, own-rhythm rule, BG/NBD, Pareto/NBD, and the blend; for the transitio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -36,6 +36,11 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 FAMILIES = ("bg_nbd", "pareto_nbd")
 OURS = "ritorno"
+FACTS = (
+    "lifecycle_stage", "activity_status", "order_days", "spend", "spend_per_order_day", "silence_days",
+    "usual_gap_days", "at_risk_after_days",
+)  # fmt: skip
+"""Features by which outcomes are told apart, and lists made."""
 WEIGHTS = (0.0, 0.5, 1.0)  # of the transition's trees; 0 is the Markov matrix itself
 
 
@@ -48,6 +53,7 @@ class Fold:
     stage: lifecycle_stage codes at the origin. interval: low and high of spend.
     next_states, next_states_seen: from each state (row) to each, the sum of P (per weight) and how many went there.
     trial: all mixtures of the blends at this origin.
+    facts: FACTS of the buyers at the origin.
     """
 
     origin: str
@@ -64,6 +70,7 @@ class Fold:
     next_states: dict[float, Floats]
     next_states_seen: Floats
     trial: Trial | None = None
+    facts: dict[str, Floats] = field(default_factory=dict)
 
     @property
     def churned(self) -> Floats:
@@ -192,6 +199,7 @@ def fold_at(log: EventLog, origin: int, horizon_days: int) -> Fold | None:
         next_states={weight: _summed(truth.state, p) for weight, p in moves.items()},
         next_states_seen=_summed(truth.state, np.eye(len(STATES))[truth.next_state]),
         trial=trial(fit, truth.order_days[buyers], truth.spend[buyers]),
+        facts={name: table.column(name).astype(np.float64) for name in FACTS},
     )  # fmt: skip
 
 

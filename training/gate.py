@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy.typing as npt
 from features.table import Table
 from models.churn import ChurnModel
 from models.clv import ClvModel
-from training.backtest import OURS, Backtest
+from models.expectation import Expectation
+from training.backtest import OURS, Backtest, Fold
 from training.evaluate import (
     Difference,
     calibration_error_by_chance,
@@ -21,10 +23,14 @@ from training.evaluate import (
     log_losses,
     normalised_gini,
 )
+from training.parts import Part, parts
 
 Floats = npt.NDArray[np.float64]
 
 MOST_ECE = 0.08
+MOST_PART_BIAS = 0.1  # of churn, in a stage or a month: predicted less seen
+FEWEST_IN_PART = 200
+MOST_TOTAL_BIAS = 0.2  # of order days and of spend: total expected against total seen
 MOST_LIST_REPLACED = 0.5
 LIST_SHARE = 0.1
 SHORTEST_LIST = 20
@@ -111,7 +117,26 @@ def _churn_checks(test: Backtest) -> list[Check]:
     return [
         _not_worse(f"log-loss against {best}", difference),
         Check("calibration (ECE)", f"{ece:.3f}", f"at most {bound:.2f}", ece <= bound),
+        *_part_checks(parts(test), [parts(test, rung) for rung in losses if rung != OURS]),
     ]
+
+
+def _part_checks(found: Sequence[Part], others: Sequence[Sequence[Part]]) -> Iterator[Check]:
+    """Of the months, and of the stages, that have enough customers: the one that is farthest over its bound.
+
+    others: of the rungs below. Where none of them comes nearer, the past did not show it, and ours is not to blame.
+    """
+    for kind in ("month", "stage"):
+        bounds = {
+            part: max(MOST_PART_BIAS + part.by_chance, min(abs(other.bias) for other in same))
+            for part, *same in zip(found, *others, strict=True)
+            if part.kind == kind and part.alike >= FEWEST_IN_PART
+        }
+        if bounds:
+            worst = max(bounds, key=lambda part: abs(part.bias) - bounds[part])
+            bound = bounds[worst]
+            text = f"{worst.bias:+.3f} ({worst.name}: predicted {worst.predicted:.3f}, seen {worst.seen:.3f})"
+            yield Check(f"calibration by {kind}", text, f"within {bound:.2f}", abs(worst.bias) <= bound)
 
 
 def _transition_checks(test: Backtest) -> list[Check]:
@@ -127,7 +152,39 @@ def _clv_checks(test: Backtest) -> list[Check]:
     difference = compare_ginis(
         spend, test.forecast(OURS).spend, test.forecast(best).spend, test.joined(lambda f: f.customer)
     )
-    return [_not_worse(f"normalised Gini of spend against {best} (theirs − ours)", difference)]
+    return [
+        _not_worse(f"normalised Gini of spend against {best} (theirs − ours)", difference),
+        _total_check("order days", test, lambda fold: fold.order_days, lambda expected: expected.order_days),
+        _total_check("spend", test, lambda fold: fold.spend, lambda expected: expected.spend),
+    ]
+
+
+def _total_check(
+    what: str, test: Backtest, came: Callable[[Fold], Floats], forecast: Callable[[Expectation], Floats]
+) -> Check:
+    """Total expected against seen, over the folds where anything came at all.
+
+    Chance is allowed for: twice the deviation that the folds' own biases have among each other, or that customers by
+    themselves make of a fold's total, whichever is larger; and as far as the nearest rung below is off, so may ours be.
+    """
+    judged = [fold for fold in test.folds if came(fold).sum() > 0]
+    if not judged:
+        return Check(f"total {what}", "nothing came on any fold", "not judged", True)
+
+    def biases_of(rung: str) -> Floats:
+        return np.array([forecast(fold.forecasts[rung]).sum() / came(fold).sum() - 1 for fold in judged])
+
+    biases = biases_of(OURS)
+    between = float(biases.std(ddof=1) / np.sqrt(len(biases))) if len(biases) > 1 else 0.0
+    alone = max(
+        float(np.sqrt(((came(fold) - forecast(fold.forecasts[OURS])) ** 2).sum()) / came(fold).sum()) for fold in judged
+    )
+    nearest = min(abs(float(biases_of(rung).mean())) for rung in judged[0].forecasts if rung != OURS)
+    bias, bound = float(biases.mean()), max(MOST_TOTAL_BIAS + 2 * max(between, alone), nearest)
+    each = ", ".join(f"{one:+.0%}" for one in biases)
+    return Check(
+        f"total {what} expected against seen", f"{bias:+.1%} ({each})", f"within {bound:.0%}", abs(bias) <= bound
+    )
 
 
 def _not_worse(name: str, difference: Difference) -> Check:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from training.backtest import Backtest
+from training.replay import SERVED, Replayed, in_all, verdict
 
 if TYPE_CHECKING:
     from training.run import Training
@@ -25,6 +27,22 @@ def ladder(test: Backtest) -> str:
     rows = [["", *(title for title, _ in COLUMNS.values())]]
     rows += [[row["rung"], *(_cell(row[key], form) for key, (_, form) in COLUMNS.items())] for row in test.ladder()]
     return "\n".join([head, *aligned(rows)])
+
+
+def replayed(rows: Sequence[Replayed]) -> str:
+    """The lists on past days: a line a list and origin, then the sums and what they say."""
+    if not rows:
+        return "No list to replay: the log is too short to hold a window out."
+    head = [["", "day", "listed", "left", "we said", "used to spend", "spent", "we said"]]
+    lines = [
+        [
+            row.list, row.origin, f"{row.customers:,}", f"{row.left:,}", f"{row.said_left:,.0f}", f"{row.lost:,.0f}",
+            f"{row.spend:,.0f}", f"{row.said_spend:,.0f}",
+        ]
+        for row in (*sorted(rows, key=lambda row: row.list != SERVED), *in_all(list(rows)))
+    ]  # fmt: skip
+    title = "The list replayed: who was listed, who of them left (and what those used to spend in so many days), and"
+    return "\n".join([f"{title} what all spent", *aligned(head + lines), verdict(list(rows))]).rstrip()
 
 
 def registered(done: Training) -> str:

@@ -20,6 +20,7 @@ from models.clv import ClvModel
 from models.intervals import fit_interval, joined
 from models.links import ORDER_DAYS, PURCHASE, SPEND
 from models.transition import TransitionModel
+from models.worth import SPEND_ITSELF, Terms
 from training import plots, registry
 from training.backtest import OURS, Backtest, backtest
 from training.choice import choice_at
@@ -28,6 +29,7 @@ from training.evaluate import calibration_bins
 from training.fit import AnyMade, Fit
 from training.gate import Verdict, judge, list_replaced
 from training.held_out import held_out
+from training.spread import spread_of
 
 Say = Callable[[str], None]
 
@@ -55,9 +57,13 @@ class Training:
 
 
 def train(
-    log: EventLog, as_of: AsOf | None, horizon_days: int | None, names: Sequence[str], promote: str, say: Say
-) -> Training:
-    """Backtest, fit, judge, register and, where the gate (or `promote`) says so, make champion. Raises RitornoError."""
+    log: EventLog, as_of: AsOf | None, horizon_days: int | None, names: Sequence[str], promote: str, say: Say,
+    terms: Terms = SPEND_ITSELF,
+) -> Training:  # fmt: skip
+    """Backtest, fit, judge, register and, where the gate (or `promote`) says so, make champion. Raises RitornoError.
+
+    terms: what spend is worth to the shop, for the clv model.
+    """
     now = instant(as_of if as_of is not None else log.data_through)
     dataset = checked(assemble(log, now, horizon_days), log)
     horizon = horizon_days or dataset.policy.horizon_days
@@ -70,7 +76,7 @@ def train(
         done = []
         for name in names:
             say(f"fitting {name}")
-            done.append(_register(finished(fit.make(name), test), test, dataset))
+            done.append(_register(finished(fit.make(name), test, terms), test, dataset))
             say(str(done[-1].verdict))
         return Training(_promoted(done, promote, say), test, horizon, run_id)
 
@@ -111,7 +117,7 @@ def checked(dataset: Dataset, log: EventLog) -> Dataset:
     return dataset
 
 
-def finished(made: AnyMade, test: Backtest) -> AnyMade:
+def finished(made: AnyMade, test: Backtest, terms: Terms = SPEND_ITSELF) -> AnyMade:
     """The model with what the backtest chose for it, and its card filled in."""
     model = made.model
     card = replace(model.card, ladder=test.ladder(), held_out=held_out(model.name, test))
@@ -128,7 +134,9 @@ def finished(made: AnyMade, test: Backtest) -> AnyMade:
     chosen |= {"mixtures": test.choice.to_dict([ORDER_DAYS, SPEND])}
     if made.past is not None and test.folds and model.card.horizon_days == test.folds[0].horizon_days:
         model = replace(model, interval=fit_interval(joined([made.past, *test.past])))
-    return _with_model(made, replace(model, card=replace(card, choice=chosen)))
+    spread = spread_of(test)
+    chosen |= {"terms": terms.to_json(), "spread": spread and spread.to_json()}
+    return _with_model(made, replace(model, card=replace(card, choice=chosen), terms=terms, spread=spread))
 
 
 def calibration_table(test: Backtest) -> list[dict[str, Any]]:

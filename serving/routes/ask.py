@@ -45,6 +45,10 @@ def as_json(answer: object) -> Response:
 CurrentNow = Annotated[Current, Depends(_current)]
 ScorerNow = Annotated[Scorer, Depends(_scorer)]
 Explain = Annotated[bool, Query(description="Add the reasons behind the churn probability.")]
+HorizonDays = Annotated[
+    int | None,
+    Query(ge=1, le=3650, description="Days ahead for churn and clv; without it the models' own, which is quickest."),
+]
 Lang = Annotated[Language, Query(description="Language of the reasons.")]
 
 

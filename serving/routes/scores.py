@@ -7,23 +7,30 @@ from fastapi import APIRouter, Depends, Request, Response
 from serving.batch import score_all, weight
 from serving.problems import PROBLEMS, described
 from serving.records import ScoreRecord, ScoresAnswer, ScoresRequest
-from serving.routes.ask import Explain, Lang, as_json, fresh_of, json_only, now, work
+from serving.routes.ask import Explain, HorizonDays, Lang, as_json, fresh_of, json_only, now, work
 from serving.routes.bare import BareRoute
 
 router = APIRouter(prefix="/v1", tags=["scores"], responses=PROBLEMS, route_class=BareRoute)
 
 
 @router.get("/customers/{customer_id:path}/scores", response_model=ScoreRecord)
-async def customer_scores(request: Request, customer_id: str, explain: Explain = False, lang: Lang = "en") -> Response:
+async def customer_scores(
+    request: Request, customer_id: str, explain: Explain = False, lang: Lang = "en", horizon_days: HorizonDays = None
+) -> Response:
     """Everything the models say of one customer."""
-    return as_json(fresh_of(request).one(customer_id, now(), explain, lang))
+    return as_json(fresh_of(request).over(horizon_days).one(customer_id, now(), explain, lang))
 
 
 @router.post(
     "/scores", response_model=ScoresAnswer, dependencies=[Depends(json_only)],
     responses=described((415, "Not said to be JSON: send Content-Type.")),
 )  # fmt: skip
-async def many_scores(request: Request, asked: ScoresRequest, explain: Explain = False, lang: Lang = "en") -> Response:
+async def many_scores(
+    request: Request, asked: ScoresRequest, explain: Explain = False, lang: Lang = "en",
+    horizon_days: HorizonDays = None,
+) -> Response:  # fmt: skip
     """Up to 1,000 customers: by id, or with events of their own; what cannot be scored is listed beside the others."""
-    fresh = fresh_of(request)
-    return await work(weight(asked, explain), lambda: as_json(score_all(fresh, asked, now(), explain, lang)))
+    fresh = fresh_of(request).over(horizon_days)
+    return await work(
+        weight(asked, explain, horizon_days is not None), lambda: as_json(score_all(fresh, asked, now(), explain, lang))
+    )
