@@ -130,7 +130,10 @@ class Fit:
         )  # fmt: skip
         card = self._based(card, booster)
         weight = 1.0 if card.basis == "ml" else 0.0
-        model = TransitionModel(card, self.dataset.expecter, markov, from_booster(booster), weight)
+        horizon = self.dataset.plan.horizon_days
+        stretch = self.stretch if horizon == self.horizon_days else reading_horizon(self.dataset, horizon)
+        season = float(np.log(stretch / horizon))
+        model = TransitionModel(card, self.dataset.expecter, markov, from_booster(booster), weight, season)
         return Made(model, {"states": booster}, examples.inputs)
 
     def make(self, name: str) -> AnyMade:
