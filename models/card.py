@@ -36,6 +36,7 @@ class Card:
     calibration: list[dict[str, Any]] = field(default_factory=list)  # predicted against seen, a row a bin
     held_out: list[dict[str, Any]] = field(default_factory=list)  # by month, stage or state: `training.held_out`
     gate: dict[str, Any] = field(default_factory=dict)
+    profile: dict[str, Any] = field(default_factory=dict)  # how those it learnt from were spread: `models.drift`
     libraries: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from models.boosting import Growth, grow
 from models.card import Card
 from models.churn import ChurnModel
 from models.clv import ClvModel, mean_spend_margin
+from models.drift import profile
 from models.examples import Examples, matrix
 from models.expectation import Btyd
 from models.fitting import Fitted, Learners, Recipe, Today, Window, fit_blend, learn, leftover, trust
@@ -137,9 +138,11 @@ class Fit:
         return Made(model, {"states": booster}, examples.inputs)
 
     def make(self, name: str) -> AnyMade:
-        """The model of that name: churn, transition or clv."""
+        """The model of that name: churn, transition or clv; its card says how its customers were spread."""
         makers: dict[str, Callable[[], AnyMade]] = {"churn": self.churn, "transition": self.transition, "clv": self.clv}
-        return makers[name]()
+        made: Made[Any] = makers[name]()
+        card = replace(made.model.card, profile=profile(made.model, self.dataset.today))
+        return replace(made, model=replace(made.model, card=card))
 
     def leftover(self, link: Link) -> float:
         """What past windows say that the expectation's level lacks, on the link scale."""
