@@ -13,7 +13,7 @@ from models.calibration import Calibration, fit_calibration, log_loss, worth_it
 from models.examples import EXPECTED, matrix
 from models.expectation import Btyd, Expectation, Rate, expecter_from_params, fit_expecter
 from models.fitting import Shares, learn, leftover, stretched_horizon, trust, usable_inputs
-from models.intervals import Interval, fit_interval
+from models.intervals import Interval, Past, fit_interval
 from models.linear import Linear, compressed, fit_linear
 from models.links import LARGEST_MARGIN, ORDER_DAYS, PURCHASE, SPEND
 from models.rules import fit_rule
@@ -218,40 +218,77 @@ def test_a_calibrated_blend_is_still_one_sum(made, fit):
 # ---------------------------------------------------------------- intervals
 
 
+def past(forecast, outcome, stage=2):
+    """Forecasts of customers of one stage (by default conversion), or of the stages given."""
+    return Past(forecast, outcome, np.broadcast_to(stage, len(forecast)).astype(np.int64))
+
+
+def held(interval, forecast, came, stage=2):
+    """Which outcomes lay within."""
+    low, high = interval.around(forecast, np.broadcast_to(stage, len(forecast)))
+    return (low <= came) & (came <= high)
+
+
 def test_the_interval_covers_what_it_promises():
     rng = np.random.default_rng(0)
     forecast = rng.gamma(1, 50, 20_000)
-    interval = fit_interval(forecast[:10_000], rng.gamma(2, forecast[:10_000] / 2))
-    low, high = interval.around(forecast[10_000:])
-    came = rng.gamma(2, forecast[10_000:] / 2)
-    assert ((low <= came) & (came <= high)).mean() == pytest.approx(0.8, abs=0.02)
-    small = forecast[10_000:] < 10
-    assert ((low <= came) & (came <= high))[small].mean() == pytest.approx(0.8, abs=0.05)
+    came = rng.gamma(2, forecast / 2)
+    inside = held(fit_interval(past(forecast[:10_000], came[:10_000])), forecast[10_000:], came[10_000:])
+    assert inside.mean() == pytest.approx(0.8, abs=0.02)
+    assert inside[forecast[10_000:] < 10].mean() == pytest.approx(0.8, abs=0.05)
+
+
+def test_each_stage_gets_what_it_was_promised_though_one_is_steadier_than_the_other():
+    rng = np.random.default_rng(0)
+    forecast, stage = rng.gamma(4, 10, 20_000), rng.integers(3, 5, 20_000)
+    came = np.where(stage == 3, rng.gamma(1, forecast), rng.gamma(25, forecast / 25))
+    interval = fit_interval(past(forecast[:10_000], came[:10_000], stage[:10_000]))
+    inside = held(interval, forecast[10_000:], came[10_000:], stage[10_000:])
+    assert inside[stage[10_000:] == 3].mean() == pytest.approx(0.8, abs=0.02)
+    assert inside[stage[10_000:] == 4].mean() == pytest.approx(0.8, abs=0.02)
 
 
 def test_where_many_spend_nothing_all_that_may_be_missed_lies_above():
     rng = np.random.default_rng(0)
     forecast = rng.gamma(4, 10, 20_000)
     came = np.where(rng.random(20_000) < 0.6, 0.0, 2.5 * rng.gamma(2, forecast / 2))
-    low, high = fit_interval(forecast[:10_000], came[:10_000]).around(forecast[10_000:])
-    assert (low == 0).all()
-    assert (came[10_000:] <= high).mean() == pytest.approx(0.8, abs=0.02)
+    interval = fit_interval(past(forecast[:10_000], came[:10_000]))
+    assert (interval.around(forecast[10_000:], np.full(10_000, 2))[0] == 0).all()
+    assert held(interval, forecast[10_000:], came[10_000:]).mean() == pytest.approx(0.8, abs=0.02)
+
+
+def test_where_some_must_be_held_too_often_the_others_take_up_the_slack_but_not_below_three_quarters():
+    rng = np.random.default_rng(0)
+    n = 40_000
+    silent = np.arange(n) % 2 == 0  # 85 of 100 of them spend nothing, whatever is said of them
+    forecast = np.where(silent, 1.0, 50.0) * rng.gamma(20, 1 / 20, n)
+    came = np.where(silent & (rng.random(n) < 0.85), 0.0, rng.gamma(2, np.where(silent, 3.3, 25.0)))
+    interval = fit_interval(past(forecast, came))
+    inside = held(interval, forecast, came)
+    assert inside[silent].mean() == pytest.approx(0.86, abs=0.02)
+    assert inside[~silent].mean() == pytest.approx(0.75, abs=0.01)
 
 
 @pytest.mark.parametrize("n", [0, 1, 5, 40])
 def test_an_interval_holds_its_forecast_however_few_rows_there_were(n):
     rng = np.random.default_rng(n)
-    interval = fit_interval(rng.gamma(1, 5, n), rng.gamma(1, 5, n))
-    low, high = interval.around(np.array([0.0, 0.5, 100.0]))
+    interval = fit_interval(past(rng.gamma(1, 5, n), rng.gamma(1, 5, n)))
+    low, high = interval.around(np.array([0.0, 0.5, 100.0]), np.array([2, 3, 4]))
     assert (low <= [0.0, 0.5, 100.0]).all()
     assert (high >= [0.0, 0.5, 100.0]).all()
     assert np.isfinite(high).all()
 
 
+def test_a_window_is_brought_to_the_level_that_came():
+    assert past(np.array([1.0, 3.0]), np.array([0.0, 2.0])).at_its_level().forecast == pytest.approx([0.5, 1.5])
+    assert past(np.ones(2), np.zeros(2)).at_its_level().forecast == pytest.approx([1, 1])  # of nothing, nothing is said
+
+
 def test_an_interval_survives_json():
-    interval = fit_interval(np.arange(1.0, 101), np.arange(100, 0, -1.0))
+    interval = fit_interval(past(np.arange(1.0, 101), np.arange(100, 0, -1.0), np.repeat([2, 3], 50)))
     again = Interval.from_json(interval.to_json())
     assert again.to_json() == interval.to_json()
+    assert set(again.stages) == {2, 3}
 
 
 # ---------------------------------------------------------------- rules

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import xgboost as xgb
 
 from features.events import day_of
+from features.table import Table
 from models.blend import Blend
 from models.boosting import Growth, grow
 from models.card import Card
@@ -21,9 +22,9 @@ from models.clv import ClvModel, mean_spend_margin
 from models.drift import profile
 from models.examples import Examples, matrix
 from models.expectation import Btyd, Expectation
-from models.fitting import Fitted, Learners, Recipe, Today, fit_blend, learn, leftover
+from models.fitting import Fitted, Learners, Recipe, Today, fit_blend, learn, leftover, trust
 from models.forest import from_booster
-from models.intervals import Interval, fit_interval
+from models.intervals import Past, fit_interval, joined
 from models.links import ORDER_DAYS, PURCHASE, SPEND, Link
 from models.transition import STATES, TransitionModel, observed_base
 from training.dataset import Dataset
@@ -32,6 +33,8 @@ from training.level import at_its_own_total, is_beyond, level_windows, reading_h
 Floats = npt.NDArray[np.float64]
 
 TRANSITION_ROWS = 30_000
+HALF_OF_THEIR_SAY = 0.5
+UNITS_OF_SEASONS = ("day", "even seasons")
 TRANSITION_GROWTH = Growth(depth=3, learning_rate=0.15, most_rounds=60, patience=8, min_child_weight=10.0)
 
 
@@ -40,11 +43,15 @@ M = TypeVar("M", ChurnModel, ClvModel, TransitionModel)
 
 @dataclass(frozen=True)
 class Made(Generic[M]):
-    """A fitted model, XGBoost's own object for each of its forests, and inputs like those it will see."""
+    """A fitted model, XGBoost's own object for each of its forests, and inputs like those it will see.
+
+    past: what a value model says of past windows, and what came.
+    """
 
     model: M
     boosters: dict[str, xgb.Booster | None]
     inputs: npt.NDArray[np.float32]
+    past: Past | None = None
 
 
 AnyMade = Made[ChurnModel] | Made[TransitionModel] | Made[ClvModel]
@@ -83,7 +90,7 @@ class Fit:
     def churn(self) -> Made[ChurnModel]:
         """The churn model for today's customers."""
         purchase = self._blend(PURCHASE, self.leftover(PURCHASE))
-        card = _learnt(self.card("churn", self.lessons(PURCHASE)), purchase.booster)
+        card = self._based(self.card("churn", self.lessons(PURCHASE)), purchase.booster)
         model = ChurnModel(card, self.dataset.expecter, self.stretch, purchase.blend)
         return Made(model, {"purchase": purchase.booster}, self.inputs_today(PURCHASE))
 
@@ -91,12 +98,13 @@ class Fit:
         """The CLV model for today's customers."""
         days, spend = self._blend(ORDER_DAYS), self._blend(SPEND)
         model = ClvModel(
-            _learnt(self.card("clv", self.lessons(SPEND)), days.booster), self.dataset.expecter, self.stretch,
-            days.blend, spend.blend, self._spend_level(days.blend, spend.blend),
-            fit_interval(np.empty(0), np.empty(0)),
+            self._based(self.card("clv", self.lessons(SPEND)), days.booster), self.dataset.expecter, self.stretch,
+            days.blend, spend.blend, self._spend_level(days.blend, spend.blend), fit_interval(joined([])),
         )  # fmt: skip
-        model = replace(model, interval=self._interval(model))
-        return Made(model, {"order_days": days.booster, "spend": spend.booster}, self.inputs_today(SPEND))
+        past = self._past(model)
+        model = replace(model, interval=fit_interval(past))
+        boosters = {"order_days": days.booster, "spend": spend.booster}
+        return Made(model, boosters, self.inputs_today(SPEND), past)
 
     def _spend_level(self, days: Blend, spend: Blend) -> float:
         """What brings the forecasts of spend to the expectation's total, corrected by what past windows lacked."""
@@ -117,11 +125,16 @@ class Fit:
         if len(np.unique(examples.next_state)) < 2:
             return Made(TransitionModel(card, self.dataset.expecter, markov, None, 0.0), {}, examples.inputs)
         booster = grow(
-            examples.inputs, examples.next_state.astype(np.float64), np.log(markov[examples.state]),
+            _out_of_season(examples), examples.next_state.astype(np.float64), np.log(markov[examples.state]),
             examples.table.customer, examples.weight,
             {"objective": "multi:softprob", "num_class": len(STATES)}, TRANSITION_GROWTH,
         )  # fmt: skip
-        model = TransitionModel(_learnt(card, booster), self.dataset.expecter, markov, from_booster(booster), 1.0)
+        card = self._based(card, booster)
+        weight = 1.0 if card.basis == "ml" else 0.0
+        horizon = self.dataset.plan.horizon_days
+        stretch = self.stretch if horizon == self.horizon_days else reading_horizon(self.dataset, horizon)
+        season = float(np.log(stretch / horizon))
+        model = TransitionModel(card, self.dataset.expecter, markov, from_booster(booster), weight, season)
         return Made(model, {"states": booster}, examples.inputs)
 
     def make(self, name: str) -> AnyMade:
@@ -193,19 +206,31 @@ class Fit:
             | {name: version(name) for name in ("numpy", "scipy", "numba")},
         )  # fmt: skip
 
-    def _interval(self, model: ClvModel) -> Interval:
-        """From forecasts of past windows about as long as what is asked, brought to the level that came."""
-        forecast = [model.predict(part.table).spend for part, _ in self.windows]
-        came = [part.spend for part, _ in self.windows]
-        if not forecast:
-            return fit_interval(np.empty(0), np.empty(0))
-        said, spend = np.concatenate(forecast), np.concatenate(came)
-        total = float(said.sum())
-        return fit_interval(said * (float(spend.sum()) / total if total > 0 else 1.0), spend)
+    def _based(self, card: Card, booster: xgb.Booster | None) -> Card:
+        """The card says ml where the learners have at least half of their say, and what they correct where less."""
+        customers = len(np.unique(self.buyers.table.customer))
+        return card if booster is None or trust(customers) < HALF_OF_THEIR_SAY else replace(card, basis="ml")
+
+    def _past(self, model: ClvModel) -> Past:
+        """Forecasts of past windows about as long as what is asked, each brought to the level that came."""
+        return joined(
+            [
+                Past(model.predict(part.table).spend, part.spend, stages(part.table)).at_its_level()
+                for part, _ in self.windows
+            ]
+        )
 
 
-def _learnt(card: Card, booster: xgb.Booster | None) -> Card:
-    return card if booster is None else replace(card, basis="ml")
+def stages(table: Table) -> npt.NDArray[np.int64]:
+    """The code of each row's lifecycle_stage."""
+    return table.column("lifecycle_stage").astype(np.int64)
+
+
+def _out_of_season(examples: Examples) -> npt.NDArray[np.float32]:
+    """The inputs with the season as null: a few windows tell nothing of it, and trees would tell windows by it."""
+    inputs = examples.inputs.copy()
+    inputs[:, [i for i, feature in enumerate(examples.table.features) if feature.unit in UNITS_OF_SEASONS]] = np.nan
+    return inputs
 
 
 def _sampled(examples: Examples, most: int) -> Examples:

@@ -17,6 +17,7 @@ from models.bundle import Model
 from models.calibration import Calibration
 from models.churn import ChurnModel
 from models.clv import ClvModel
+from models.intervals import fit_interval, joined
 from models.links import ORDER_DAYS, PURCHASE, SPEND
 from models.transition import TransitionModel
 from models.worth import SPEND_ITSELF, Terms
@@ -27,6 +28,7 @@ from training.dataset import Dataset, assemble
 from training.evaluate import calibration_bins
 from training.fit import AnyMade, Fit
 from training.gate import Verdict, judge, list_replaced
+from training.held_out import held_out
 from training.spread import spread_of
 
 Say = Callable[[str], None]
@@ -118,7 +120,7 @@ def checked(dataset: Dataset, log: EventLog) -> Dataset:
 def finished(made: AnyMade, test: Backtest, terms: Terms = SPEND_ITSELF) -> AnyMade:
     """The model with what the backtest chose for it, and its card filled in."""
     model = made.model
-    card = replace(model.card, ladder=test.ladder())
+    card = replace(model.card, ladder=test.ladder(), held_out=held_out(model.name, test))
     chosen: dict[str, Any] = {"origins": [fold.origin for fold in test.folds]}
     if isinstance(model, ChurnModel):
         chosen |= {"mixtures": test.choice.to_dict([PURCHASE])}
@@ -127,11 +129,13 @@ def finished(made: AnyMade, test: Backtest, terms: Terms = SPEND_ITSELF) -> AnyM
         card = replace(card, choice=chosen | {"calibration": asdict(calibration)}, calibration=calibration_table(test))
         return _with_model(made, replace(model, card=card, purchase=calibration.apply(model.purchase)))
     if isinstance(model, TransitionModel):
-        weight = test.transition_weight
+        weight = test.transition_weight if test.folds else model.weight
         return _with_model(made, replace(model, card=replace(card, choice=chosen | {"weight": weight}), weight=weight))
+    chosen |= {"mixtures": test.choice.to_dict([ORDER_DAYS, SPEND])}
+    if made.past is not None and test.folds and model.card.horizon_days == test.folds[0].horizon_days:
+        model = replace(model, interval=fit_interval(joined([made.past, *test.past])))
     spread = spread_of(test)
     chosen |= {"terms": terms.to_json(), "spread": spread and spread.to_json()}
-    chosen |= {"mixtures": test.choice.to_dict([ORDER_DAYS, SPEND])}
     return _with_model(made, replace(model, card=replace(card, choice=chosen), terms=terms, spread=spread))
 
 
