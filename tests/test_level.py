@@ -74,7 +74,7 @@ def test_what_windows_lack_of_who_comes_counts_only_beyond_what_was_seen(fit, yo
     beyond = Fit(young, 200)
     assert fit.leftover(PURCHASE) == 0
     assert beyond.leftover(PURCHASE) == leftover(PURCHASE, beyond.windows)
-    assert fit.leftover(SPEND) == leftover(SPEND, fit.windows) != 0
+    assert fit.leftover(SPEND) == leftover(SPEND, fit.windows)
 
 
 def test_a_window_is_compared_at_the_order_days_that_came(young):
