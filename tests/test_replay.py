@@ -1,5 +1,7 @@
 """The at-risk list replayed on past days: who was on it, what became of them, and the lists of simple rules beside."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,12 @@ def test_what_became_of_them_by_hand(fold):
     assert rows["recency_rule"].lost == 10  # Cyd used to come every sixty days: once at least
 
 
+def test_with_who_was_gone_before_nothing_is_lost_since(fold):
+    gone = np.where(fold.customer == "cyd", float(Status.lapsed), fold.facts["activity_status"])
+    rows = {row.list: row for row in replay(Backtest([replace(fold, facts=fold.facts | {"activity_status": gone})]))}
+    assert (rows["recency_rule"].gone, rows["recency_rule"].left, rows["recency_rule"].lost) == (1, 1, 0)
+
+
 def test_a_list_is_cut_and_the_folds_are_summed(fold):
     rows = replay(Backtest([fold, fold]), top=1)
     assert [row.customers for row in rows] == [1] * 8
@@ -68,14 +76,14 @@ def test_a_list_is_cut_and_the_folds_are_summed(fold):
 
 def test_the_report_has_a_line_a_list_and_day_and_says_what_it_comes_to(fold):
     rows = replay(Backtest([fold]))
-    text = replayed(rows)
+    text = replayed(rows, 30, "EUR")
     lines = [line.split()[:2] for line in text.splitlines()[2:-1]]
     assert lines == [[name, day] for day in ("2024-03-01", "all") for name in LISTS]
-    assert text.splitlines()[-1] == verdict(rows) == (
-        "Of 2 listed, 1 left; we had said 1. They used to spend 60 in so many days; on the best simple list "
-        "(own rhythm rule) those who left used to spend 60."
+    assert text.splitlines()[-1] == verdict(rows, 30, "EUR") == (
+        "Of 2 on the at-risk list, 1 left; we had said 1. With them went 60 EUR that they used to spend in 30 days; "
+        "with those of the best simple list (own rhythm rule) 60 EUR."
     )  # fmt: skip
-    assert replayed([]).startswith("No list to replay")
+    assert replayed([], 30).startswith("No list to replay")
     assert to_dicts(rows)[0]["list"] == SERVED
 
 
