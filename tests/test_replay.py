@@ -25,7 +25,7 @@ def fold():
         "lifecycle_stage":       [4,       3,       2,      4,      3,      2],
         "order_days":            [9,       3,       1,      20,     5,      1],
         "spend":                 [90,      300,     10,     400,    50,     20],
-        "spend_per_order_day":   [10,      100,     10,     20,     10,     20],
+        "span_days":             [40,      30,      0,      57,     40,     0],
         "silence_days":          [30,      40,      60,     2,      10,     5],
         "usual_gap_days":        [5,       15,      60,     3,      10,     60],
         "at_risk_after_days":    [20,      30,      90,     9,      40,     90],
@@ -56,9 +56,9 @@ def test_what_became_of_them_by_hand(fold):
     ours = rows["at_risk"]
     assert (ours.customers, ours.left, ours.came) == (2, 1, 1)
     assert ours.said_left == pytest.approx(1.4)
-    assert ours.lost == 10 * 30 / 5  # Ann left: ten a time, six times in thirty days
+    assert ours.lost == 60  # Ann left: 90 in 40 days and a gap of 5, so 60 in thirty
     assert (ours.spend, ours.said_spend) == (80, pytest.approx(3 * 10 + 0.2 * 100))
-    assert rows["recency_rule"].lost == 10  # Cyd used to come every sixty days: once at least
+    assert rows["recency_rule"].lost == 5  # Cyd's 10, spread over her usual gap of sixty days
 
 
 def test_with_who_was_gone_before_nothing_is_lost_since(fold):

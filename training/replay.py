@@ -7,9 +7,10 @@ own_rhythm_rule    silent for longer than usual for her, by spend so far
 recency_rule       silent for longer than is usual in the shop, but not twice as long, by spend so far
 rfm_rule           recency among the worst two fifths, frequency and money not among them, by spend so far
 
-What a customer used to spend is judged alike for every list and without a model: her mean order day's spend, as often
-as her usual gap fits into the horizon, at least once. A list is better when more of that money left with its members:
-they are whom writing to could have kept. Who was lapsed on that day had left before: with her nothing was lost since.
+What a customer used to spend in a horizon is judged alike for every list and without a model: all she spent, spread
+evenly over the days from her first order to her last and a usual gap more, or over one horizon if that is longer. A
+list is better when more of that money left with its members: they are whom writing to could have kept. Who was lapsed
+on that day had left before: with her nothing was lost since.
 """
 
 from __future__ import annotations
@@ -102,8 +103,8 @@ def _sum(rows: list[Replayed]) -> Replayed:
 
 def _habit(fold: Fold) -> Floats:
     """What each used to spend in horizon_days."""
-    days = np.maximum(fold.horizon_days / np.maximum(fold.facts["usual_gap_days"], 1.0), 1.0)
-    return days * np.maximum(fold.facts["spend_per_order_day"], 0.0)
+    active_days = np.maximum(fold.facts["span_days"] + fold.facts["usual_gap_days"], fold.horizon_days)
+    return np.maximum(fold.facts["spend"], 0.0) * fold.horizon_days / active_days
 
 
 # ---------------------------------------------------------------- the lists: positions of buyers, the first first
