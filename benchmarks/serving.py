@@ -24,7 +24,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from features.store import open_store  # noqa: E402
 
 CONNECTIONS = 8
 OPEN_SHARE = 0.5  # of what the closed loop reached
+ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # mlflow looks for uvicorn
 CLOCK = os.sysconf("SC_CLK_TCK")
 HELLO = """
 from fastapi import FastAPI
@@ -111,19 +112,26 @@ def services(store: Path, folder: Path, skip_mlflow: bool) -> Iterator[tuple[str
     ours = [sys.executable, "-m", "serving", "api", "--no-publish", "--store", str(store.resolve()), "--port", "{port}"]
     for workers in (1, 2):
         yield f"ritorno, {workers} worker(s)", [*ours, "--workers", str(workers)], "/readyz", our_kinds(store)
-    if not skip_mlflow:
-        mlflow = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", "--port", "{port}"]
-        yield (
-            "mlflow models serve, 1 worker", [*mlflow, "--workers", "1", "-m", "models:/churn@champion"], "/ping",
-            [mlflow_kind(store)],
-        )  # fmt: skip
+    if skip_mlflow:
+        return
+    from benchmarks.mlflow_peers import peers  # it takes seconds, and ours alone needs no MLflow
+
+    mlflow = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", "--port", "{port}"]
+    for name, uri, asked, requests in peers(store, folder, some_ids(store)):
+        line = [*mlflow, "--workers", "1", "-m", uri]
+        yield f"mlflow models serve: {name}", line, "/ping", [Kind(asked, "POST", requests)]
+
+
+def some_ids(store: Path) -> list[str]:
+    """2,000 customers, drawn with replacement."""
+    log = open_store(store)
+    return [log.ids[int(i)] for i in np.random.default_rng(0).integers(0, log.n_customers, 2_000)]
 
 
 def our_kinds(store: Path) -> list[Kind]:
     """One id, with reasons, a hundred, with reasons, events in the body, and events posted."""
     log = open_store(store)
-    rng = np.random.default_rng(0)
-    ids = [log.ids[int(i)] for i in rng.integers(0, log.n_customers, 2_000)]
+    rng, ids = np.random.default_rng(0), some_ids(store)
     hundreds = [json.dumps({"customer_ids": [ids[int(j)] for j in rng.integers(0, 2_000, 100)]}) for _ in range(50)]
     day = str(log.data_through)
     orders = [{"ts": f"{day}T{hour:02d}:00:00Z", "amount": 10.5 + hour} for hour in range(20)]
@@ -137,26 +145,6 @@ def our_kinds(store: Path) -> list[Kind]:
     ]
 
 
-def mlflow_kind(store: Path) -> Kind:
-    """One row of features: what the registered model takes; computing them is left to whoever asks."""
-    import mlflow
-
-    from features.table import build
-    from models.bundle import load_champions
-    from serving import bundles
-
-    bundle = bundles.current(store.resolve().parent / "bundle")
-    assert bundle, "publish the models first: python -m serving publish"
-    card = load_champions(bundle).churn.card
-    log = open_store(store)
-    part = build(log, [str(log.data_through)], card.policy, card.features)
-    columns = mlflow.models.get_model_info("models:/churn@champion").signature.inputs.input_names()
-    assert list(columns) == list(card.features), columns
-    rows = [[None if v != v else v for v in row] for row in part.values[:200].tolist()]
-    bodies = [json.dumps({"dataframe_split": {"columns": list(columns), "data": [row]}}) for row in rows]
-    return Kind("one row of features", "POST", [("/invocations", body) for body in bodies])
-
-
 def measured(
     name: str, command: list[str], ready: str, kinds: Sequence[Kind], seconds: int, folder: Path
 ) -> list[Result]:
@@ -166,7 +154,7 @@ def measured(
         port = probe.getsockname()[1]
     line = [part.replace("{port}", str(port)) for part in command]
     results = []
-    with running(line, f"http://127.0.0.1:{port}{ready}") as pid:
+    with running(line, f"http://127.0.0.1:{port}{ready}", folder / "service.log") as pid:
         for kind in kinds:
             wrk(kind, port, 1, folder)  # warm
             before = cpu_seconds(pid)
@@ -185,10 +173,11 @@ def measured(
 
 
 @contextmanager
-def running(line: list[str], address: str) -> Iterator[int]:
-    """The service's process id, once it answers."""
+def running(line: list[str], address: str, log: Path) -> Iterator[int]:
+    """The service's process id, once it answers; what it says of each request goes to a file, as it would."""
     started = time.monotonic()
-    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, start_new_session=True, cwd=ROOT)
+    with log.open("wb") as said:
+        process = subprocess.Popen(line, stdout=said, stderr=said, start_new_session=True, cwd=ROOT, env=ENVIRONMENT)
     try:
         while True:
             try:
@@ -196,13 +185,14 @@ def running(line: list[str], address: str) -> Iterator[int]:
                 break
             except (urllib.error.URLError, OSError):
                 if process.poll() is not None or time.monotonic() - started > 180:
-                    sys.exit(f"{' '.join(line)}: does not answer at {address}")
+                    sys.exit(f"{' '.join(line)}: does not answer at {address}\n{log.read_text()[-2000:]}")
                 time.sleep(0.05)
         print(f"{' '.join(line[1:5])}: answers after {time.monotonic() - started:.1f} s", file=sys.stderr)
         yield process.pid
     finally:
         for pid in family(process.pid)[::-1]:
-            os.kill(pid, 15)
+            with suppress(ProcessLookupError):
+                os.kill(pid, 15)
         process.wait()
 
 
@@ -217,7 +207,7 @@ def wrk(kind: Kind, port: int, seconds: int, folder: Path) -> dict[str, float]:
     line = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script)]
     said = subprocess.run([*line, f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in said:
-        sys.exit(f"{kind.name}: answers that are no success\n{said}")
+        sys.exit(f"{kind.name}: answers that are no success\n{said}\n{(folder / 'service.log').read_text()[-2000:]}")
     found = re.search(r"(\d+) requests in", said)
     assert found, said
     return {"requests": float(found[1]), "p50": milliseconds("50%", said), "p99": milliseconds("99%", said)}
@@ -288,17 +278,17 @@ def memory_mb(pid: int) -> float:
 
 
 def table(results: Sequence[Result]) -> str:
-    """Markdown; ratios against the bare service's requests a second."""
-    bare = results[0].per_second
-    bare_cpu = results[0].cpu_us
+    """Markdown; ratios against the bare service's requests a second, and of each peer's against ours for one id."""
+    bare, ours = results[0], next(result for result in results if result.request == "one id")
     lines = [
-        "| service | request | requests/s | of bare | by CPU | p50 / p99 ms | open loop p50 / p99 ms | CPU µs | MB |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| service | request | requests/s | of bare | by CPU | ours, one id, is | p50 / p99 ms "
+        "| open loop p50 / p99 ms | CPU µs | MB |",
+        "|---" * 10 + "|",
     ]
     lines += [
-        f"| {r.service} | {r.request} | {r.per_second:,.0f} | {r.per_second / bare:.0%} | {bare_cpu / r.cpu_us:.0%} | "
-        f"{r.p50_ms:.1f} / {r.p99_ms:.1f} | {r.open_p50_ms:.1f} / {r.open_p99_ms:.1f} | {r.cpu_us:,.0f} | "
-        f"{r.memory_mb:,.0f} |"
+        f"| {r.service} | {r.request} | {r.per_second:,.0f} | {r.per_second / bare.per_second:.0%} | "
+        f"{bare.cpu_us / r.cpu_us:.0%} | {ours.per_second / r.per_second:.1f} × | {r.p50_ms:.1f} / {r.p99_ms:.1f} | "
+        f"{r.open_p50_ms:.1f} / {r.open_p99_ms:.1f} | {r.cpu_us:,.0f} | {r.memory_mb:,.0f} |"
         for r in results
     ]
     return "\n".join(lines)

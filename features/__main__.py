@@ -26,9 +26,9 @@ import pandas as pd
 from pyarrow import parquet
 
 from features.catalogue import CATALOGUE, pick
-from features.check import check, history_days
+from features.check import check
 from features.commands import add, add_engine, add_events, add_store, check_day, counting, now_us, run
-from features.doctor import Checkup, judge_history_anew, summary
+from features.doctor import Checkup, summary
 from features.errors import RitornoError
 from features.ingest import ingest
 from features.lifecycle import Policy
@@ -155,7 +155,6 @@ def _ingest(options: argparse.Namespace) -> None:
         raise RitornoError("ingest: found neither FILE nor --sql, expected one of them. Name what to load.")
     with counting(count_rows(source), "load") as count:
         done = ingest(source, options.store, now_us(), mapping, options.max_bad, count)
-    judge_history_anew(done.checkup, history_days(done.log))
     _print_checkup(done.checkup)
     print(
         f"{done.rows_added:,} events added, {done.rows_known:,} already known; the store holds {done.log.n_events:,} "

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from features.doctor import MAX_BAD_SHARE, Checkup, judge_history_anew
 from features.errors import RitornoError
-from features.events import DAY_US
-from features.ingest import Progress, checkup_of, to_log
+from features.ingest import Progress, checkup_of, history_days, to_log
 from features.log import EventLog, merge
 from features.mapping import ColumnMapping
 from features.readers import Source
@@ -53,8 +52,3 @@ def _log(checkup: Checkup | None, store: Path | None) -> EventLog:
         return open_store(store)
     fresh = to_log(checkup.rows)
     return merge(open_store(store), fresh) if store else fresh
-
-
-def history_days(log: EventLog) -> int:
-    """Calendar days (UTC) from the first event to the last, both counted; 0 for an empty log."""
-    return log.last_ts // DAY_US - log.first_ts // DAY_US + 1 if log.n_events else 0

@@ -116,6 +116,22 @@ MET    for c in range(first, last):
         if rows[c - first + 1] > rows[c - first]:
             customer(COLUMNS, starts[c], ends[c], as_ofs, parts, edges, params, goal, logs,
                      SCRATCH, out, rows[c - first])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def customers_at(COLUMNS, starts, ends, as_ofs, before, parts, edges, params, goal, logs, out):
+    """Fill `out` with each customer at her own instants: as_ofs[before[c]:before[c + 1]], none before she is known."""
+    longest = 0
+    for c in range(starts.shape[0]):
+        longest = max(longest, ends[c] - starts[c])
+    net = np.empty(longest, np.int64)
+    void = np.empty(longest, np.bool_)
+    past = np.zeros((longest + 1, TOTALS), np.int64)
+MET    for c in range(starts.shape[0]):
+        here, there = before[c], before[c + 1]
+        if there > here:
+            customer(COLUMNS, starts[c], ends[c], as_ofs[here:there], parts[here:there], edges, params, goal, logs,
+                     SCRATCH, out, here)
 '''
 
 PREPARE = """\

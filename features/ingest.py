@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from features.doctor import MAX_BAD_SHARE, Checkup, Doctor
+from features.doctor import MAX_BAD_SHARE, Checkup, Doctor, judge_history_anew
+from features.erased import erased
+from features.events import DAY_US
+from features.ingest_report import keep
 from features.keys import mixed
 from features.lines import examine_lines
 from features.log import DTYPES, EventLog, build_log
@@ -40,10 +44,26 @@ def ingest(
     with writing(store):
         checkup = checkup_of(source, now_us, mapping, max_bad_share, progress)
         quarantine = _write_quarantine(checkup, Path(store), now_us)
+        if checkup.errors:
+            keep(Path(store), checkup, _named(source), now_us, added=0)
         checkup.raise_if_unfit()
-        good = len(checkup.rows)
-        added = _add(to_log(checkup.rows), store)
-        return Ingested(open_store(store), checkup, added, good - added, quarantine)
+        fresh, refused = erased(Path(store)).without(to_log(checkup.rows, keep_rows=False))
+        if refused:
+            checkup.add(
+                "warning", "erased_customers", refused, "events of customers who were erased at their request",
+                "none", "They were not loaded. Leave these customers out of the export.",
+            )  # fmt: skip
+        good = len(checkup.rows) - refused
+        added = _add(fresh, store)
+        log = open_store(store)
+        judge_history_anew(checkup, history_days(log))
+        keep(Path(store), checkup, _named(source), now_us, added)
+        return Ingested(log, checkup, added, good - added, quarantine)
+
+
+def history_days(log: EventLog) -> int:
+    """Calendar days (UTC) from the first event to the last, both counted; 0 for an empty log."""
+    return log.last_ts // DAY_US - log.first_ts // DAY_US + 1 if log.n_events else 0
 
 
 def load_log(
@@ -70,25 +90,45 @@ def checkup_of(
     return doctor.checkup(max_bad_share)
 
 
-def to_log(rows: Rows) -> EventLog:
-    """Examined rows as a log. A message counts once, and so does a row that several files have."""
+def to_log(rows: Rows, keep_rows: bool = True) -> EventLog:
+    """Examined rows as a log. A message counts once, and so does a row that several files have.
+
+    keep_rows: False for a large load, whose rows are given up as the log is made: both would not fit in memory.
+    """
+    names = {"events": "event", "channels": "channel", "categories": "category", "campaigns": "campaign"}
+    currency = next(iter(rows.currencies), "")
+    own = {key: rows.names[name] for key, name in names.items()}
+    ids, customer = _in_the_order_of_bytes(rows)
+    return build_log(ids, customer, _columns(rows, keep_rows), currency, **own)
+
+
+def _in_the_order_of_bytes(rows: Rows) -> tuple[list[str], npt.NDArray[np.int32]]:
+    """The ids sorted by their UTF-8 bytes, and each row's place among them."""
     encoded = [name.encode() for name in rows.ids]
     ranked = sorted(range(len(encoded)), key=encoded.__getitem__)
     rank = np.empty(len(encoded), np.int32)
     rank[ranked] = np.arange(len(encoded))
+    return [rows.ids[i] for i in ranked], rank[rows.customer]
+
+
+def _columns(rows: Rows, keep_rows: bool) -> dict[str, npt.NDArray[np.generic]]:
+    """What `build_log` takes, row_key among it."""
     counted = mixed([rows.content, rows.occurrence])
-    columns = {name: column.astype(DTYPES[name], copy=False) for name, column in rows.columns.items()}
-    columns["row_key"] = np.where(rows.is_message, rows.content, counted)
-    names = {"events": "event", "channels": "channel", "categories": "category", "campaigns": "campaign"}
-    currency = next(iter(rows.currencies), "")
-    own = {key: rows.names[name] for key, name in names.items()}
-    return build_log([rows.ids[i] for i in ranked], rank[rows.customer], columns, currency, **own)
+    columns = rows.columns | {"row_key": np.where(rows.is_message, rows.content, counted)}
+    if not keep_rows:
+        rows.give_up()
+    return {name: column.astype(DTYPES[name], copy=False) for name, column in columns.items()}
+
+
+def _named(source: Source) -> str:
+    """A file as it was named; of a query no more than that it was one: its text may hold anything."""
+    return str(source) if isinstance(source, str | Path) else "a query"
 
 
 def _add(fresh: EventLog, store: str | Path) -> int:
     """Append to the store, or make it; how many events were new."""
     if (Path(store) / "CURRENT").exists():
-        return append_store(fresh, store)
+        return append_store(fresh, store) if fresh.n_events else 0
     write_store(fresh, store)
     return fresh.n_events
 

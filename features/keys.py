@@ -43,6 +43,12 @@ def keys_of(texts: Sequence[str | None]) -> UInt64s:
     return keys
 
 
+def id_keys(blob: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]) -> UInt64s:
+    """`text_keys` of texts whose bytes follow one another, as in `features.ids.CustomerIds`."""
+    keys: UInt64s = _keys(blob, ends)
+    return keys
+
+
 def mixed(parts: Sequence[npt.NDArray[np.integer]]) -> UInt64s:
     """One well-mixed 64-bit number per row (the finaliser of splitmix64, Steele et al. 2014, after each part)."""
     mixture = np.zeros(len(parts[0]), np.uint64)

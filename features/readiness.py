@@ -5,8 +5,9 @@
     not_ready    there is nothing to fit, or the answers would mean nothing
 
 What is fitted depends on the log alone, and a test holds these grades to what `training.fit` makes: with some who
-ordered again after an earlier day and some who did not, the blend (*ml*); else the buy-till-you-die expectation
-(*btyd*), for which somebody must have ordered on two days; else a plain rate (*rule*).
+ordered again after an earlier day and some who did not, the blend, called *ml* where there are customers enough for
+what was learnt to have half of its say; else the buy-till-you-die expectation (*btyd*), for which somebody must have
+ordered on two days; else a plain rate (*rule*).
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ def _basis(model: str, m: Measures) -> str | None:
         return None
     fewest, most = m.past_order_days
     learnt = {"churn": 0 < m.came_back < m.past_rows, "clv": most > fewest, "transition": m.next_states > 1}
-    return "ml" if learnt[model] else "btyd" if m.repeat_buyers else "rule"
+    enough = m.past_customers >= CUSTOMERS_FOR_HALF
+    return "ml" if learnt[model] and enough else "btyd" if m.repeat_buyers else "rule"
 
 
 def _summary(model: str, basis: str | None, m: Measures) -> str:
@@ -119,7 +121,7 @@ def _summary(model: str, basis: str | None, m: Measures) -> str:
     if model == "transition":
         return f"{asked} is read off one table of the shop's moves between stages, the same for all in a stage."
     if basis == "btyd":
-        return f"{asked} is read off each customer's own rhythm alone; nothing more can be learnt from the past yet."
+        return f"{asked} is read off each customer's own rhythm; little more can be learnt from the past yet."
     return f"{asked} is a plain rate, each customer's own drawn toward the shop's: nobody has ordered on two days yet."
 
 

@@ -123,6 +123,13 @@ def _places(ids: CustomerIds, wanted: CustomerIds) -> Int64s:
     return np.array([place for name in wanted if (place := ids.find(name)) is not None], np.int64)
 
 
+def forget_older(folder: str | Path) -> None:
+    """Remove what no reader of the current generation needs; one that has an older one open goes on with it."""
+    root = Path(folder)
+    _forget_all_but(root, {_current(root)} - {""})
+    durable.sync(root)
+
+
 def _add_runs(root: Path, old: EventLog, grown: EventLog) -> None:
     """Write these customers' runs behind the old rows, and make them count."""
     meta = _meta(root / _current(root))

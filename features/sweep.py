@@ -125,6 +125,18 @@ class Sweep:
 
         return ask
 
+    def at(self, log: EventLog, as_ofs: Int64s, before: Int64s, policy: Policy) -> Floats:
+        """Each of the log's customers at instants of her own, shape (len(as_ofs), n_columns).
+
+        Hers are as_ofs[before[c]:before[c + 1]], ascending, and none lies before her first event.
+        """
+        days, place = np.unique(as_ofs // DAY_US, return_inverse=True)
+        parts = self._as_of_parts(log, policy)(days * DAY_US)[place]
+        out = np.full((len(as_ofs), self.n_columns), np.nan)
+        rest = self._edges_us(policy), self._params(policy), goal_code(log, policy), LOGS
+        self.module.customers_at(*self._columns(log), log.starts, log.ends, as_ofs, before, parts, *rest, out)
+        return out
+
     def _columns(self, log: EventLog) -> list[npt.NDArray[np.generic]]:
         return [log.columns[name] for name in COLUMN_ARGUMENTS]
 

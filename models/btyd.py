@@ -99,16 +99,21 @@ class BuyTillYouDie(ABC):
 
     def no_purchase_probability(self, t: ArrayLike, x: ArrayLike, t_x: ArrayLike, T: ArrayLike) -> Floats:
         """P(no purchase in (T, T + t] | history), in [0, 1]: L(x, t_x, T + t) / L(x, t_x, T), history cancelled."""
-        t, x, t_x, T = _floats(t, x, t_x, T)
-        ends = np.array([T + 0 * t, T + t])
-        now, later = np.logaddexp(self._log_alive(x, t_x, ends), self._log_dead(x, t_x, ends))
-        probability: Floats = np.exp(np.minimum(later - now, 0.0))
-        return probability
+        return self.forecast(t, x, t_x, T)[0]
 
     def expected_purchases(self, t: ArrayLike, x: ArrayLike, t_x: ArrayLike, T: ArrayLike) -> Floats:
         """E(purchases in (T, T + t] | history), >= 0."""
         t, x, t_x, T = _floats(t, x, t_x, T)
         return self.alive_probability(x, t_x, T) * self._expected_if_alive(t, x, T)
+
+    def forecast(self, t: ArrayLike, x: ArrayLike, t_x: ArrayLike, T: ArrayLike) -> tuple[Floats, Floats]:
+        """`no_purchase_probability` and `expected_purchases` together: the integral up to T is taken once."""
+        t, x, t_x, T = _floats(t, x, t_x, T)
+        ends = np.array([T + 0 * t, T + t])
+        alive, dead = self._log_alive(x, t_x, ends), self._log_dead(x, t_x, ends)
+        now, later = np.logaddexp(alive, dead)
+        none: Floats = np.exp(np.minimum(later - now, 0.0))
+        return none, expit(alive[0] - dead[0]) * self._expected_if_alive(t, x, T)
 
     def params(self) -> dict[str, str | float]:
         """The model as plain JSON: its name and its parameters."""

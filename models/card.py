@@ -34,7 +34,9 @@ class Card:
     choice: dict[str, Any] = field(default_factory=dict)  # what the backtest chose, and from what
     ladder: list[dict[str, Any]] = field(default_factory=list)  # backtest: a row a rung
     calibration: list[dict[str, Any]] = field(default_factory=list)  # predicted against seen, a row a bin
+    held_out: list[dict[str, Any]] = field(default_factory=list)  # by month, stage or state: `training.held_out`
     gate: dict[str, Any] = field(default_factory=dict)
+    profile: dict[str, Any] = field(default_factory=dict)  # how those it learnt from were spread: `models.drift`
     libraries: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
 

@@ -12,7 +12,7 @@ from features.table import Table
 from models.blend import Blend
 from models.card import Card
 from models.examples import matrix
-from models.expectation import Expecter
+from models.expectation import Expecter, both
 from models.forest import Forest
 from models.horizons import MOST_HORIZONS_AHEAD, first_day, hazard, stretched
 from models.links import PURCHASE
@@ -77,8 +77,8 @@ class ChurnModel:
 
     def questions(self, table: Table) -> tuple[Floats, npt.NDArray[np.float32]]:
         """What the blend is asked: the expectation at the stretched horizon, and the inputs."""
-        answered = self.expecter.expect(table, self.stretch).purchase_probability
-        return answered, matrix(table, self.expecter.expect(table, self.card.trained["horizon_days"]))
+        asked, learnt = both(self.expecter, table, (self.stretch, self.card.trained["horizon_days"]))
+        return asked.purchase_probability, matrix(table, learnt)
 
     def to_parts(self) -> dict[str, Any]:
         """Everything but the card, as plain JSON and forests; see models.bundle."""

@@ -12,7 +12,7 @@ from features.table import Table
 from models.blend import Blend
 from models.card import Card
 from models.examples import matrix
-from models.expectation import Expecter
+from models.expectation import Expecter, both
 from models.forest import Forest
 from models.horizons import stretched
 from models.intervals import Interval
@@ -62,8 +62,8 @@ class ClvModel:
         horizon_days: the card's, if none is named; see models.horizons for any other. The interval is that of who is
         expected to spend as much: how often it holds was tested at the card's horizon.
         """
-        asked = self.expecter.expect(table, self.stretch)
-        inputs = matrix(table, self.expecter.expect(table, self.card.trained["horizon_days"]))
+        asked, learnt = both(self.expecter, table, (self.stretch, self.card.trained["horizon_days"]))
+        inputs = matrix(table, learnt)
         days = self.order_days.margins(asked.order_days, inputs)
         direct = self.spend.margins(asked.spend, inputs)
         spend = np.exp(mean_spend_margin(direct, days, asked.order_value) + self.spend_level)
@@ -73,7 +73,7 @@ class ClvModel:
             then = self.expecter.expect(table, stretched(self.stretch, self.card.horizon_days, horizon_days))
             ratio = then.order_days / asked.order_days
             order_days, spend = np.minimum(order_days * ratio, horizon_days), spend * ratio
-        low, high = self.interval.around(spend)
+        low, high = self.interval.around(spend, table.column("lifecycle_stage").astype(np.int64))
         worth = self._worth(table, horizon_days or self.card.horizon_days)
         buyer = table.column("orders") > 0
         return Value(*(np.where(buyer, answer, np.nan) for answer in (order_days, spend, low, high, worth)))

@@ -68,4 +68,8 @@ def matrix(table: Table, expectation: Expectation) -> npt.NDArray[np.float32]:
         np.log(np.maximum(expectation.order_days, TINY)),
         np.log(np.maximum(expectation.order_value, TINY)),
     )
-    return np.concatenate([table.values.astype(np.float32), np.stack(expected, axis=1).astype(np.float32)], axis=1)
+    inputs = np.empty((len(table), table.values.shape[1] + len(expected)), np.float32)
+    inputs[:, : -len(expected)] = table.values
+    for i, column in enumerate(expected, start=-len(expected)):
+        inputs[:, i] = column
+    return inputs

@@ -23,11 +23,13 @@ from models.likelihood import NotEstimable
 logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 NEEDED = ("order_days", "span_days", "tenure_days", "spend_per_order_day")
 """Features an expectation is computed from."""
 DAYS_PER_UNIT = 7.0  # the family is fitted in weeks, as in its literature
 NEVER_CERTAIN = 1e-6
+WORTH_SHARING = 1_000  # rows; fewer are not worth looking for alike ones
 NO_VALUE = GammaGamma(p=1.0, q=2.0, v=1.0, population_mean=0.0)
 
 
@@ -73,14 +75,24 @@ class Btyd:
 
     def expect(self, table: Table, horizon_days: float | Floats) -> Expectation:
         """See Expecter."""
-        x, t_x, T = histories(table)
-        days = self.purchases.expected_purchases(horizon_days / DAYS_PER_UNIT, x, t_x, T)
+        none, days = self._asked(table, horizon_days)
+        x = histories(table)[0]
         value = self.value.expected_order_value(x + 1, table.column("spend_per_order_day").astype(np.float64))
-        return _sound(self.purchase_probability(table, horizon_days), days, value)
+        return _sound(1 - none, days, value)
 
     def purchase_probability(self, table: Table, horizon_days: float | Floats) -> Floats:
         """See Expecter."""
-        return _uncertain(1 - self.purchases.no_purchase_probability(horizon_days / DAYS_PER_UNIT, *histories(table)))
+        return _uncertain(1 - self._asked(table, horizon_days)[0])
+
+    def _asked(self, table: Table, horizon_days: float | Floats) -> tuple[Floats, Floats]:
+        """P(no order day) and expected order days of each row; of a shared horizon, asked once a distinct history."""
+        x, t_x, T = histories(table)
+        t = horizon_days / DAYS_PER_UNIT
+        if np.ndim(horizon_days):
+            return self.purchases.forecast(t, x, t_x, T)
+        first, place = _distinct(x, t_x, T)
+        none, days = self.purchases.forecast(t, x[first], t_x[first], T[first])
+        return none[place], days[place]
 
     def params(self) -> dict[str, Any]:
         """See Expecter."""
@@ -152,6 +164,28 @@ def histories(table: Table) -> tuple[Floats, Floats, Floats]:
     """x repeat order days, t_x and T in weeks since the first; zeros where she has no kept order."""
     days, span, tenure = (np.nan_to_num(table.column(name).astype(np.float64)) for name in NEEDED[:3])
     return np.maximum(days - 1, 0.0), span / DAYS_PER_UNIT, tenure / DAYS_PER_UNIT
+
+
+def both(expecter: Expecter, table: Table, horizons: tuple[float, float]) -> tuple[Expectation, Expectation]:
+    """What is expected of the rows within two horizons (days); asked once if they are the same."""
+    one = expecter.expect(table, horizons[0])
+    return one, one if horizons[0] == horizons[1] else expecter.expect(table, horizons[1])
+
+
+def _distinct(x: Floats, t_x: Floats, T: Floats) -> tuple[Ints, Ints]:
+    """Where each distinct history stands first, and which of them each row has: many customers share one."""
+    everyone = np.arange(len(x))
+    if len(x) < WORTH_SHARING:
+        return everyone, everyone
+    parts = [x, t_x * DAYS_PER_UNIT, T * DAYS_PER_UNIT]
+    days = [np.rint(part).astype(np.int64) for part in parts]
+    if not all(np.abs(part - whole).max() < 1e-6 for part, whole in zip(parts, days, strict=True)):
+        return everyone, everyone
+    most = [int(d.max()) + 1 for d in days]
+    _, first, place = np.unique(
+        (days[0] * most[1] + days[1]) * most[2] + days[2], return_index=True, return_inverse=True
+    )
+    return first, place
 
 
 def _uncertain(probability: Floats) -> Floats:

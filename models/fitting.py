@@ -16,33 +16,69 @@ from models.blend import Blend, expectation_alone
 from models.boosting import Growth, grow
 from models.examples import EXPECTED, Examples
 from models.expectation import Expectation, Expecter
-from models.forest import from_booster
-from models.linear import fit_linear
+from models.forest import Forest, from_booster
+from models.linear import Linear, fit_linear
 from models.links import Link
 
 Floats = npt.NDArray[np.float64]
 
 UNITS_OF_WINDOWS = ("code", "day", "even seasons")
 AS_EXPECTED = 20.0  # customers; a window of three people who did not come back says little about a shop
+WINDOWS_AS_EXPECTED = 1.0  # windows' worth of belief that the level lacks nothing
+SEASONS_APART = 0.2  # windows with a fifth more or less demand than the one ahead count .6 of one like it
 CUSTOMERS_TO_TRUST = 300.0  # with so many, the learners have half of their say; see `trust`
 
 
 @dataclass(frozen=True)
+class Shares:
+    """Who has how much say in a blend: the learners against the expectation, and in that the ridge against the trees.
+
+    say: 0 leaves all to the expectation, 1 takes from it only what the learners started from. linear: in [0, 1].
+    """
+
+    say: float = 1.0
+    linear: float = 0.4
+
+
+def _usual_shares() -> dict[str, Shares]:
+    return {"purchase": Shares(say=0.9), "order_days": Shares(), "spend": Shares()}
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """By link: from how much of the expectation's margin the learners start, their say against it, and the ridge.
+    """By link: from how much of the expectation's margin the learners start, the shares, and the ridge.
 
     Chosen by 21 rolling origins within the past of three shops and of three simulated ones, the level set aside: who
-    comes at all is learnt best from nothing, on how many days from most of what is expected.
-    linear, trees: the shares of the two learners.
+    comes at all is learnt best from nothing, on how many days from most of what is expected. The shares are where a
+    shop without held-out time of its own begins; see training.choice.
     """
 
     start: Mapping[str, float] = field(default_factory=lambda: {"purchase": 0.0, "order_days": 0.75, "spend": 0.33})
-    say: Mapping[str, float] = field(default_factory=lambda: {"purchase": 0.9, "order_days": 1.0, "spend": 1.0})
+    shares: Mapping[str, Shares] = field(default_factory=_usual_shares)
     ridge: Mapping[str, float] = field(default_factory=lambda: {"purchase": 0.01, "order_days": 0.1, "spend": 0.1})
-    linear: float = 0.4
-    trees: float = 0.6
     most_rows: int = 60_000
     growth: Growth = field(default_factory=Growth)
+
+
+@dataclass(frozen=True)
+class Learners:
+    """What was learnt about one link, before anybody's shares: the ridge and the trees, both from the same start.
+
+    trust: how much of their say they have in a shop of this size.
+    """
+
+    link: Link
+    start: float
+    trust: float
+    linear: Linear
+    booster: xgb.Booster
+    forest: Forest
+
+    def blend(self, shares: Shares) -> Blend:
+        """Expectation and learners in these shares, on no level yet."""
+        say = shares.say * self.trust
+        slope = 1.0 - (1.0 - self.start) * say
+        return Blend(self.link, 0.0, slope, shares.linear * say, self.linear, (1 - shares.linear) * say, self.forest)
 
 
 @dataclass(frozen=True)
@@ -79,20 +115,12 @@ def target_of(link: Link, examples: Examples) -> Floats:
     }[link.name]
 
 
-def fit_blend(
-    link: Link,
-    examples: Examples,
-    today: Today,
-    inputs_today: npt.NDArray[np.float32],
-    recipe: Recipe,
-    level: float = 0.0,
-) -> Fitted:
-    """The blend for today's customers. level: what the backtest adds to the expectation's level, on the link scale."""
-    expected_today = link.margin(answer_of(link, today.expectation))
+def learn(link: Link, examples: Examples, recipe: Recipe) -> Learners | None:
+    """What the examples teach about a link; None where all of them are alike."""
     learnt = _sample(examples, recipe.most_rows)
     target = target_of(link, learnt)
     if not len(learnt) or target.max() <= 0 or target.min() == target.max():
-        return Fitted(replace(expectation_alone(link), intercept=level), None)
+        return None
     unit = float(target.mean()) if link.name == "spend" else 1.0  # amounts near 1, whatever the currency
     target = _without_outliers(target / unit) if link.name == "spend" else target / unit
     start = recipe.start[link.name]
@@ -101,12 +129,24 @@ def fit_blend(
     usable, customer = usable_inputs(learnt), learnt.table.customer
     linear = fit_linear(learnt.inputs, target, base, learnt.weight, link, recipe.ridge[link.name], usable)
     booster = grow(_only(learnt.inputs, usable), target, base, customer, learnt.weight, link.objective, recipe.growth)
-    say = recipe.say[link.name] * trust(len(np.unique(customer)))
-    slope = 1.0 - (1.0 - start) * say
-    blend = Blend(link, 0.0, slope, recipe.linear * say, linear, recipe.trees * say, from_booster(booster))
-    margins = blend.margins(answer_of(link, today.expectation), inputs_today)
-    total = float(link.answer(expected_today).sum())
-    return Fitted(replace(blend, intercept=link.shift_to(margins, total) + level), booster)
+    return Learners(link, start, trust(len(np.unique(customer))), linear, booster, from_booster(booster))
+
+
+def fit_blend(
+    link: Link,
+    learners: Learners | None,
+    today: Today,
+    inputs_today: npt.NDArray[np.float32],
+    shares: Shares,
+    level: float = 0.0,
+) -> Fitted:
+    """The blend for today's customers. level: what the backtest adds to the expectation's level, on the link scale."""
+    if learners is None:
+        return Fitted(replace(expectation_alone(link), intercept=level), None)
+    blend, expected = learners.blend(shares), answer_of(link, today.expectation)
+    total = float(link.answer(link.margin(expected)).sum())
+    shift = link.shift_to(blend.margins(expected, inputs_today), total)
+    return Fitted(replace(blend, intercept=shift + level), learners.booster)
 
 
 def trust(customers: int) -> float:
@@ -123,22 +163,39 @@ def usable_inputs(examples: Examples) -> npt.NDArray[np.bool_]:
     return np.asarray(varies & ~tells_windows)
 
 
-def leftover(link: Link, windows: Sequence[tuple[Examples, Expectation]]) -> float:
+@dataclass(frozen=True)
+class Window:
+    """A past window: what came, and what was expected of it by an expectation fitted at its cut-off.
+
+    The expectation is read at the horizon in which as many order days were expected as came; stretch: that horizon
+    over the window's own length. It says what kind of season the window was.
+    """
+
+    examples: Examples
+    expectation: Expectation
+    stretch: float
+
+
+def leftover(link: Link, windows: Sequence[Window], stretch: float = 1.0) -> float:
     """What the expectation's level lacks once its order days are right, by what past windows agree on; link scale.
 
-    windows: each window's examples, and what was expected of them at the horizon in which the expectation, fitted on
-    what was known at its cut-off, has as many order days as came. What is then still missing is its own bias about
-    who comes at all, and about how much a day is worth. The mean over windows is drawn to 0 by its own unsteadiness:
-    mean · max(0, 1 − variance / mean²), the positive-part James-Stein estimator (Efron & Morris 1973) of one level.
+    That is its own bias about who comes at all, and about how much a day is worth. In a low season the occasional
+    buyers stay away more than the frequent ones: about who comes, windows count by how much their season was like the
+    one ahead (stretch). Their mean is drawn to 0 by its own unsteadiness: mean · max(0, 1 − variance / mean²), the
+    positive-part James-Stein estimator (Efron & Morris 1973) of one level; and as if one more window lacked nothing.
     """
-    found = [_lacking(link, answer_of(link, expected), target_of(link, part)) for part, expected in windows]
-    if not found:
+    if not windows:
         return 0.0
-    mean, variance = float(np.mean(found)), float(np.var(found))
-    return mean * max(0.0, 1.0 - variance / max(mean * mean, 1e-12))
+    lacked = np.array([lacking(link, answer_of(link, w.expectation), target_of(link, w.examples)) for w in windows])
+    apart = np.log([w.stretch / stretch if link.name == "purchase" else 1.0 for w in windows]) / SEASONS_APART
+    weight = np.exp(-0.5 * apart**2) + 1e-9
+    mean = float(np.average(lacked, weights=weight))
+    variance = float(np.average((lacked - mean) ** 2, weights=weight))
+    steady = max(0.0, 1.0 - variance / max(mean * mean, 1e-12))
+    return mean * steady * float(weight.sum() / (weight.sum() + WINDOWS_AS_EXPECTED))
 
 
-def _lacking(link: Link, expected: Floats, target: Floats) -> float:
+def lacking(link: Link, expected: Floats, target: Floats) -> float:
     """What moves `expected` to the target's total, if AS_EXPECTED more customers had done just what was expected."""
     n = len(target)
     total = (target.sum() + AS_EXPECTED * expected.mean()) * n / (n + AS_EXPECTED)

@@ -31,6 +31,7 @@ CHANNELS: dict[str, tuple[str, str]] = {
 PHRASES: dict[str, tuple[str, str]] = {
     "typical": (" (typical: {value}).", " (tipico: {value})."),
     "typical_money": (" (typical: {value:2}).", " (tipico: {value:2})."),
+    "since": ("{now} On {date}: {then}.", "{now} Prima ({date}): {then}."),
     "rhythm_ago": (
         "Ordered every {gap:day|days}, silent for {silence}.",
         "Ordinava ogni {gap:giorno|giorni}, non ordina da {silence}.",

@@ -30,9 +30,22 @@ STATES: tuple[tuple[Stage, Status], ...] = (
 NAMES = tuple(stage.name if status is Status.none else f"{stage.name}_{status.name}" for stage, status in STATES)
 PRIOR_ROWS = 20.0  # a state's own row of the matrix counts against the shop's average as if seen this often besides
 
+PRIOR_TAKEN_BACK = 1e-4  # of these rows, how many at most end where only a refund leads
+
 _POSITION = np.full((len(Stage), len(Status)), -1)
 for _i, (_stage, _status) in enumerate(STATES):
     _POSITION[_stage, _status] = _i
+
+
+def _without_refund(state: tuple[Stage, Status], after: tuple[Stage, Status]) -> bool:
+    """Whether a state can follow if no order is taken back: kept orders only grow, and only loyalty can cool."""
+    if after == (Stage.conversion, Status.reactivated):  # back from a silence between two orders, and there is one
+        return False
+    return after[0] >= state[0] or (state[0] is Stage.loyalty and after[0] is Stage.retention)
+
+
+POSSIBLE = np.array([[_without_refund(state, after) for after in STATES] for state in STATES])
+"""Which states can follow which, refunds aside, shape (n_states, n_states)."""
 
 
 def states(stage: npt.NDArray[np.generic], status: npt.NDArray[np.generic]) -> Ints:
@@ -43,14 +56,17 @@ def states(stage: npt.NDArray[np.generic], status: npt.NDArray[np.generic]) -> I
 def markov_matrix(state: Ints, next_state: Ints, weight: Floats) -> Floats:
     """P(next state | state), shape (n_states, n_states), rows sum to 1.
 
-    Rare rows are drawn toward staying and, as far as anything was seen at all, toward the shop's mean.
+    Rare rows are drawn toward staying and, as far as anything was seen at all, toward the shop's mean of what is
+    POSSIBLE from there; where only a refund leads, toward hardly ever.
     """
     n = len(STATES)
     counts = np.bincount(state * n + next_state, weights=weight, minlength=n * n).reshape(n, n)
     seen = float(counts.sum())
     marginal = (counts.sum(axis=0) + 1.0 / n) / (seen + 1.0)
+    usual = np.where(POSSIBLE, marginal, np.minimum(marginal, PRIOR_TAKEN_BACK / PRIOR_ROWS))
+    usual /= usual.sum(axis=1, keepdims=True)
     moving = 0.5 * (seen + 1.0) / (seen + PRIOR_ROWS)
-    drawn = counts + PRIOR_ROWS * ((1.0 - moving) * np.eye(n) + moving * marginal)
+    drawn = counts + PRIOR_ROWS * ((1.0 - moving) * np.eye(n) + moving * usual)
     rows: Floats = drawn / drawn.sum(axis=1, keepdims=True)
     return rows
 
@@ -69,10 +85,10 @@ class TransitionModel:
 
     def predict(self, table: Table) -> Floats:
         """P(each of STATES at as_of + horizon), shape (n_rows, n_states); rows sum to 1."""
-        base = np.log(self.markov[states(table.column("lifecycle_stage"), table.column("activity_status"))])
+        base = np.log(self.markov)[states(table.column("lifecycle_stage"), table.column("activity_status"))]
         if self.forest is not None and self.weight:
             inputs = matrix(table, self.expecter.expect(table, self.card.horizon_days))
-            base = base + self.weight * self.forest.margins(inputs)
+            base += self.weight * self.forest.margins(inputs)
         return softmax(base)
 
     def to_parts(self) -> dict[str, Any]:
@@ -92,8 +108,9 @@ class TransitionModel:
 
 def softmax(margins: npt.NDArray[np.floating]) -> Floats:
     """Rows as probabilities."""
-    shifted = np.exp(margins - margins.max(axis=1, keepdims=True))
-    rows: Floats = shifted / shifted.sum(axis=1, keepdims=True)
+    rows: Floats = np.asarray(margins - margins.max(axis=1, keepdims=True), np.float64)
+    np.exp(rows, out=rows)
+    rows /= rows.sum(axis=1, keepdims=True)
     return rows
 
 

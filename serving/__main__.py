@@ -8,6 +8,8 @@ python -m serving publish --store DIR [--watch]                 bring the regist
 python -m serving keys    add NAME --scope score | list | revoke NAME    who may ask
 python -m serving audit   --store DIR                           who downloaded lists or changed keys
 python -m serving fold    --store DIR                           bring posted events into the store
+python -m serving erase   --store DIR                           do the erasures that wait; a service does so itself
+python -m serving jobs    --store DIR                           do the scoring jobs that wait; a service does so itself
 """
 
 from __future__ import annotations
@@ -59,6 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
         help="the first channel that brought her (default), the month of her first order, or her lifecycle stage",
     )  # fmt: skip
     _add_fold(add(commands, "fold", _fold, "bring posted events (POST /v1/events) into the store"))
+    _add_child(add(commands, "erase", _erase, "do the erasures that wait (POST /v1/privacy/requests)"))
+    _add_jobs(add(commands, "jobs", _jobs, "do the scoring jobs that wait (POST /v1/scores/jobs)"))
     _add_publish(add(commands, "publish", _publish, "bring the registry's champions to the bundle folder"))
     add_key_commands(commands)
     return run(parser, arguments)
@@ -82,8 +86,23 @@ def _add_api(parser: argparse.ArgumentParser) -> None:
         "--fold-every", type=_pause, default=3600.0, metavar="SECONDS",
         help="how often to bring posted events into the store; 0 for never (default %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--largest-upload", type=_megabytes, default=2_000_000_000, metavar="MB",
+        help="of a scoring job's file of ids (default 2000)",
+    )  # fmt: skip
     _add_as_of(parser)
     _add_poll(parser)
+
+
+def _add_jobs(parser: argparse.ArgumentParser) -> None:
+    _add_child(parser)
+    _add_as_of(parser)
+
+
+def _add_child(parser: argparse.ArgumentParser) -> None:
+    add_store(parser)
+    add_places(parser)
+    parser.add_argument("--with-parent", action="store_true", help=argparse.SUPPRESS)  # end when standard input closes
 
 
 def _add_fold(parser: argparse.ArgumentParser) -> None:
@@ -151,6 +170,12 @@ def _workers(text: str) -> int:
     return int(text)
 
 
+def _megabytes(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1_000_000):
+        raise argparse.ArgumentTypeError(f"found {text}, expected whole megabytes from 1 to 1000000, such as 2000.")
+    return int(text) * 1_000_000
+
+
 def _pause(text: str) -> float:
     return 0.0 if text == "0" else _seconds(text)
 
@@ -162,7 +187,7 @@ def _api(options: argparse.Namespace) -> None:
     bundle = bundle_folder(options.store, options.bundle)
     settings = Settings(
         options.store, bundle, options.host, options.port, options.poll, as_of, database_url(options.store),
-        fold_seconds=options.fold_every, workers=options.workers,
+        fold_seconds=options.fold_every, workers=options.workers, largest_upload=options.largest_upload,
     )  # fmt: skip
     serve(settings, not options.no_publish, options.i_know, say=lambda text: print(text, flush=True))
 
@@ -242,6 +267,24 @@ def _fold(options: argparse.Namespace) -> None:
         print(f"some were refused, with the reason: {folded.quarantine}")
 
 
+def _erase(options: argparse.Namespace) -> None:
+    if options.with_parent:
+        end_with_parent()
+    from serving.eraser import erase_all
+
+    done = erase_all(Settings(options.store, bundle_folder(options.store, options.bundle)))
+    print(f"{done:,} erasures done: {options.store}")
+
+
+def _jobs(options: argparse.Namespace) -> None:
+    if options.with_parent:
+        end_with_parent()
+    from serving.job_runner import work_off
+
+    settings = Settings(options.store, bundle_folder(options.store, options.bundle), as_of=options.as_of)
+    print(f"{work_off(settings):,} scoring jobs done: {settings.jobs}")
+
+
 def _publish(options: argparse.Namespace) -> None:
     root = bundle_folder(options.store, options.bundle)
     if options.with_parent:
@@ -255,10 +298,11 @@ def _publish(options: argparse.Namespace) -> None:
 
 
 def _scorer(options: argparse.Namespace) -> Scorer:
+    from serving.previous import scores_folder
     from serving.scoring import Scorer
 
-    log = open_store(options.store)
-    return Scorer.of(log, _champions(options), now_us() if options.as_of == "now" else None)
+    log, kept = open_store(options.store), scores_folder(bundle_folder(options.store, options.bundle))
+    return Scorer.of(log, _champions(options), now_us() if options.as_of == "now" else None, kept)
 
 
 def _champions(options: argparse.Namespace) -> Champions:

@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from features.catalogue import CATALOGUE
+from features.consent import contact_codes
 from features.lifecycle import Policy
 from features.log import EventLog
+from features.standing import standings
 from features.table import Table, build
 from models.bundle import Champions, Model
 from models.worth import value_at_risk
@@ -29,6 +31,7 @@ class Answers:
     asked, inputs: what the churn model was asked (`ChurnModel.questions`).
     next_order_days: see `ChurnModel.next_order_days`. churn, purchase, order_days, spend, low, high: within
     horizon_days; worth: see `models.clv.Value`. states: (n_rows, n_states), within transition.card.horizon_days.
+    entered_day: see `features.standing`, days since 1970; contact: see `features.consent`.
     """
 
     facts: Table
@@ -45,6 +48,8 @@ class Answers:
     high: Floats
     worth: Floats
     horizon_days: int
+    entered_day: Floats
+    contact: Floats
 
     def __len__(self) -> int:
         """How many customers."""
@@ -78,10 +83,12 @@ def answer(champions: Champions, log: EventLog, as_of: int, horizon_days: int | 
     purchase = 1 - probability
     if horizon_days is None and clv.card.horizon_days != churn.card.horizon_days:
         purchase = clv.expecter.expect(tables.of(clv), clv.stretch).purchase_probability
+    facts = tables.by(champions.policy, EVERY_FEATURE)
     return Answers(
-        tables.by(champions.policy, EVERY_FEATURE), churn_table, asked, inputs, probability, next_order_days,
+        facts, churn_table, asked, inputs, probability, next_order_days,
         transition.predict(tables.of(transition)), purchase, np.maximum(value.order_days, purchase), value.spend,
         value.low, value.high, value.worth, horizon_days or clv.card.horizon_days,
+        standings(log, as_of, champions.policy).entered()[facts.customer], contact_codes(log, as_of)[facts.customer],
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from serving.keyring import Keyring
 from serving.metrics import Metrics
 from serving.observed import Observed, Tracer
 from serving.problems import add_problems
-from serving.routes import clv, events, health, lists, metrics, scores
+from serving.routes import clv, events, health, jobs, lists, metrics, models, privacy, scores, shop
 from serving.settings import Settings
 from serving.status import amiss, our_version
 from serving.time_limit import TimeLimit
@@ -39,7 +39,7 @@ def create_app(settings: Settings, besides: Besides = lambda: None, tracer: Trac
         settings, lambda: _joined(besides(), keyring.problem, *amiss(current, dt.datetime.now(dt.UTC)))
     )
     app.state.metrics = Metrics(current)
-    for routes in (scores, events, lists, clv, health, metrics):
+    for routes in (scores, jobs, events, lists, clv, shop, models, privacy, health, metrics):
         check_addresses(route.path for route in routes.router.routes if isinstance(route, Route))
         app.include_router(routes.router)
     add_problems(app)
@@ -58,6 +58,9 @@ def _joined(*texts: str | None) -> str | None:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    current: Current = app.state.current
+    if current.settings.workers > 1:  # who asks meanwhile is answered by the others
+        await asyncio.to_thread(current.refresh)
     watchers = [asyncio.create_task(each.watch()) for each in (app.state.current, app.state.keyring)]
     yield
     for watching in watchers:

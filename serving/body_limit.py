@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.addresses import is_large
 from serving.problems import problem
 
 LARGEST_BODY = 10_000_000  # bytes
 
 
 class BodyLimit:
-    """ASGI middleware: reads the body, then hands it on whole. Starlette's own answers in plain text."""
+    """ASGI middleware: reads the body, then hands it on whole. Starlette's own answers in plain text. Files pass by."""
 
     def __init__(self, app: ASGIApp, largest: int = LARGEST_BODY) -> None:
         """`largest` in bytes."""
@@ -18,7 +19,7 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 413 as soon as the body is too large; otherwise let the app answer."""
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD") or is_large(scope["path"]):
             await self.app(scope, receive, send)
             return
         body, more = bytearray(), True

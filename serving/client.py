@@ -9,6 +9,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
@@ -17,10 +18,13 @@ import httpx
 
 from features.errors import RitornoError
 from models.reasons import Language
+from serving.jobs import MEDIA, Form, Job
 from serving.records import ListRow, Readiness, ScoreRecord, ScoresAnswer
 
 MOST = 1_000  # customers that one request may have
 AGAIN = (429, 503)
+FORMS: dict[str, Form] = {".csv": "csv", ".parquet": "parquet"}
+LOOK_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 60.0
 
 
@@ -84,6 +88,29 @@ class Client:
                 return
             params["cursor"] = found["next_cursor"]
 
+    def score_file(self, ids: Path, out: Path, explain: bool = False, lang: Language = "en") -> Job:
+        """Scores for a file with a column customer_id, of any length, into another; each CSV or Parquet by its name.
+
+        Waits until it is done. Raises ServiceError, also when the job fails or is cancelled.
+        """
+        params = {"format": FORMS[out.suffix], "explain": explain, "lang": lang}
+        headers = {"Content-Type": MEDIA[FORMS[ids.suffix]], "Idempotency-Key": uuid.uuid4().hex}
+        with open(ids, "rb") as file:
+            begun = self._ask("POST", "/v1/scores/jobs", params=params, headers=headers, content=file, tries=1)
+        job = Job.model_validate_json(begun)
+        while job.status in ("queued", "running"):
+            time.sleep(LOOK_SECONDS)
+            job = Job.model_validate_json(self._ask("GET", f"/v1/scores/jobs/{job.job_id}"))
+        if job.result_url is None:
+            raise ServiceError(409, job.problem or f"the job is {job.status}")
+        with self._http.stream("GET", job.result_url) as answer, open(out, "wb") as file:
+            if not answer.is_success:
+                answer.read()
+                raise _error(answer)
+            for piece in answer.iter_bytes():
+                file.write(piece)
+        return job
+
     def ready(self) -> Readiness:
         """What is served, and what is amiss. Raises ServiceError while nothing is."""
         return Readiness.model_validate_json(self._ask("GET", "/readyz"))
@@ -97,8 +124,8 @@ class Client:
             self._ask("POST", "/v1/scores", params=params, json=body, headers=headers)
         )
 
-    def _ask(self, method: str, path: str, **options: Any) -> bytes:
-        for left in reversed(range(self._tries)):
+    def _ask(self, method: str, path: str, tries: int | None = None, **options: Any) -> bytes:
+        for left in reversed(range(tries or self._tries)):
             answer = self._http.request(method, path, **options)
             if not (left and answer.status_code in AGAIN):
                 break

@@ -7,18 +7,27 @@ import datetime as dt
 import io
 from collections.abc import Iterable, Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, get_args
 
 from models.transition import NAMES
 from serving.lists import model_version
-from serving.records import Churn, Clv, Evidence, ListRow, ScoreRecord
+from serving.profile import Fields
+from serving.records import Channel, Churn, Clv, Evidence, ListRow, Record, ScoreRecord
 
 BOM = "\ufeff"  # without it, spreadsheets read UTF-8 as an older encoding
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-DECIMALS = {"churn_probability": 4, "predicted_clv": 2, "value_at_risk": 2, "historic_clv": 2, "usual_gap_days": 1}
+DECIMALS = {
+    "churn_probability": 4,
+    "purchase_probability": 4,
+    "predicted_clv": 2,
+    "value_at_risk": 2,
+    "historic_clv": 2,
+    "usual_gap_days": 1,
+}
 
 SCORE_COLUMNS = {
     **{name: name for name in ("customer_id", "as_of", "data_through", "lifecycle_stage", "activity_status")},
+    **{name: name for name in ("stage_entered_at", "recommended_action")},
     **{name: f"evidence.{name}" for name in Evidence.model_fields},
     **{f"churn_{name}": f"churn.{name}" for name in Churn.model_fields if name != "boundaries"},
     **{
@@ -28,16 +37,27 @@ SCORE_COLUMNS = {
     **{name: name for name in ("value_at_risk", "expected_next_order_date")},
     **{name: name for name in ("expected_at_risk_date", "expected_lapse_date")},
     "next_stage_horizon_days": "next_stage.horizon_days",
-    **{name: name for name in ("confidence", "basis", "not_scored_reason", "policy_version")},
+    **{f"contactable_{name}": f"contactable.{name}" for name in get_args(Channel)},
+    **{name: name for name in ("score_id", "confidence", "basis", "not_scored_reason", "policy_version")},
 }
 """Column → where it stands in the record."""
+PLACES = [place.split(".") for place in SCORE_COLUMNS.values()]
 SCORE_HEADER = (*SCORE_COLUMNS, *(f"next_{name}_probability" for name in NAMES), "model_version")
 
 
-def list_csv(rows: Iterable[ListRow]) -> str:
-    """A list's rows, rounded for people."""
-    columns = list(ListRow.model_fields)
-    return _text(columns, ([_rounded(name, getattr(row, name)) for name in columns] for row in rows))
+def list_csv(rows: Iterable[Record], kind: type[Record] = ListRow) -> str:
+    """A list's rows, rounded for people; a column for each field of their kind, and each channel of `contactable`."""
+    columns = [name for name in kind.model_fields if name != "contactable"]
+    channels = get_args(Channel) if "contactable" in kind.model_fields else ()
+    header = [*columns, *(f"contactable_{channel}" for channel in channels)]
+    cells = (
+        [
+            *(_rounded(name, getattr(row, name)) for name in columns),
+            *(getattr(row, "contactable")[channel] for channel in channels),  # noqa: B009  # only where there is one
+        ]
+        for row in rows
+    )
+    return _text(header, cells)
 
 
 def scores_csv(records: Iterable[ScoreRecord]) -> str:
@@ -47,7 +67,7 @@ def scores_csv(records: Iterable[ScoreRecord]) -> str:
 
 def score_row(record: ScoreRecord) -> list[Any]:
     """A record's cells under SCORE_HEADER."""
-    cells = [_at(record, place) for place in SCORE_COLUMNS.values()]
+    cells = [_at(record, place) for place in PLACES]
     return [*cells, *record.next_stage.probabilities.values(), model_version(record)]
 
 
@@ -57,29 +77,49 @@ def groups_csv(rows: Iterable[Sequence[Any]]) -> str:
     return _text([str(name) for name in header], rest)
 
 
+def fields_row(fields: Fields, version: str) -> list[Any]:
+    """`score_row` of a record's plain values; version: `model_version` of any of them."""
+    cells = [_among(fields, place) for place in PLACES]
+    return [*cells, *fields["next_stage"]["probabilities"].values(), version]
+
+
+def lines(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as CSV, without a header."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\r\n").writerows([_cell(value) for value in row] for row in rows)
+    return out.getvalue()
+
+
 def safe(text: str) -> str:
     """Text that no spreadsheet takes for a formula: an apostrophe before what would begin one (OWASP)."""
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def _at(record: ScoreRecord, place: str) -> Any:
+def _at(record: ScoreRecord, place: Sequence[str]) -> Any:
     """A field of a record or of one of its blocks; None where the block is null."""
-    return reduce(lambda block, name: None if block is None else getattr(block, name), place.split("."), record)
+    return reduce(_within, place, record)
+
+
+def _within(block: Any, name: str) -> Any:
+    return block if block is None else block[name] if isinstance(block, dict) else getattr(block, name)
+
+
+def _among(fields: Fields, place: Sequence[str]) -> Any:
+    """The same of plain values."""
+    return reduce(lambda block, name: None if block is None else block[name], place, fields)
 
 
 def _rounded(name: str, value: Any) -> Any:
-    return round(value, DECIMALS[name]) if name in DECIMALS else value
+    return round(value, DECIMALS[name]) if name in DECIMALS and value is not None else value
 
 
 def _text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(columns)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return BOM + out.getvalue()
+    return BOM + lines([columns]) + lines(rows)
 
 
 def _cell(value: Any) -> Any:
     if isinstance(value, dt.date):
         return value.isoformat()
+    if isinstance(value, bool):
+        return str(value).lower()
     return safe(value) if isinstance(value, str) else value

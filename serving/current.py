@@ -14,6 +14,7 @@ from serving import bundles
 from serving.errors import NotReady
 from serving.fresh import Fresh
 from serving.live import Live
+from serving.previous import keep, scores_folder
 from serving.scoring import Scorer, end_of_day
 from serving.settings import Settings
 
@@ -97,8 +98,9 @@ class Current:
 
     def _follow(self) -> None:
         try:
+            self.live.look_for_erased()
             self.live.refresh()
-        except OSError as error:
+        except (OSError, RitornoError) as error:
             logger.warning("the journal of posted events cannot be read: %s", error)
 
     def _look(self) -> Seen:
@@ -110,7 +112,10 @@ class Current:
         bundle = bundles.current(self.settings.bundle)
         if bundle is None:
             return None
-        return Scorer.of(open_store(self.settings.store), load_champions(bundle), seen[2] or None)
+        kept = scores_folder(self.settings.bundle)
+        scorer = Scorer.of(open_store(self.settings.store), load_champions(bundle), seen[2] or None, kept)
+        keep(kept, scorer.sheet)
+        return scorer
 
     def _missing(self) -> str | None:
         """What to do while there is nothing to answer with, and nothing is known to be wrong with what there is."""

@@ -7,9 +7,14 @@ import binascii
 import hashlib
 import re
 
+import numpy as np
+import numpy.typing as npt
+
 from serving.problems import Gone
 from serving.records import ListPage
 from serving.scoring import Scorer
+
+Int64s = npt.NDArray[np.int64]
 
 
 class CursorPage(ListPage):
@@ -38,9 +43,12 @@ def offset_of(word: str, snapshot: str) -> int:
     return int(found[2])
 
 
-def snapshot_of(scorer: Scorer) -> str:
-    """A word for what a scorer's lists are made of: 32 hexadecimal digits. A millisecond for a million customers."""
+def snapshot_of(scorer: Scorer, name: str = "at_risk", positions: Int64s | None = None) -> str:
+    """A word for what a scorer's list is made of: 32 hexadecimal digits. A millisecond for a million customers.
+
+    positions: of its members, in their order; of the at-risk list if none are named.
+    """
     known = hashlib.blake2b(digest_size=16)
-    known.update(repr((scorer.as_of, scorer.log.last_ts, scorer.log.n_customers, scorer.models)).encode())
-    known.update(scorer.population.at_risk.tobytes())
+    known.update(repr((name, scorer.as_of, scorer.log.last_ts, scorer.log.n_customers, scorer.models)).encode())
+    known.update((scorer.population.at_risk if positions is None else positions).tobytes())
     return known.hexdigest()

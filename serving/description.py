@@ -1,12 +1,20 @@
-"""What /openapi.json says beyond what the routes say themselves: keys, and limits that no type can tell."""
+"""What /openapi.json says beyond what the routes say themselves: keys, limits that no type can tell, and examples.
+
+The examples are real answers, of a simulated shop: tests/test_examples.py asks for them anew, and writes them down.
+"""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 
 from serving.addresses import OPEN, address_of
+
+EXAMPLES = Path(__file__).parent / "examples.json"
+"""`GET /v1/…` → status → media type → an answer."""
 
 SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "Needed as soon as a key was ever made."},
@@ -31,6 +39,7 @@ def _add(description: dict[str, Any]) -> None:
     components = description["components"]
     components["securitySchemes"] = SCHEMES
     components["schemas"]["ScoresRequest"]["minProperties"] = 1
+    _add_examples(description["paths"])
     for path, operations in description["paths"].items():
         if path in OPEN:
             continue
@@ -39,3 +48,12 @@ def _add(description: dict[str, Any]) -> None:
             operation["security"] = [{name: []} for name in SCHEMES]
             if address and address.scope:
                 operation["x-scope"] = address.scope
+
+
+def _add_examples(paths: dict[str, Any]) -> None:
+    for name, statuses in json.loads(EXAMPLES.read_text()).items():
+        method, path = name.split(" ")
+        for status, answers in statuses.items():
+            content = paths[path][method.lower()]["responses"][status]["content"]
+            for media, answer in answers.items():
+                content[media]["example"] = answer

@@ -13,6 +13,7 @@ import pandas as pd
 
 from features import durable
 from features.doctor import Doctor
+from features.erased import erased
 from features.events import COLUMNS
 from features.ingest import to_log
 from features.store import append_store, writing
@@ -31,16 +32,21 @@ class Folded:
 
 def fold(store: Path, now_us: int) -> Folded:
     """Bring what was posted up to now into the store. Raises StoreError when another process is loading into it."""
-    folder = store / "live"
     with writing(store):
-        done = journal.closed(folder) if folder.is_dir() else []
-        frame = _frame(done)
-        folded = _append(frame, store, now_us) if len(frame) else Folded(0, 0, None)
-        for segment in done:
-            segment.unlink()
-        if done:
-            durable.sync(folder)
-        return folded
+        return fold_held(store, now_us)
+
+
+def fold_held(store: Path, now_us: int) -> Folded:
+    """`fold`, for whoever holds the store already."""
+    folder = store / "live"
+    done = journal.closed(folder) if folder.is_dir() else []
+    frame = _frame(done)
+    folded = _append(frame, store, now_us) if len(frame) else Folded(0, 0, None)
+    for segment in done:
+        segment.unlink()
+    if done:
+        durable.sync(folder)
+    return folded
 
 
 def _frame(segments: list[Path]) -> pd.DataFrame:
@@ -61,6 +67,7 @@ def _append(frame: pd.DataFrame, store: Path, now_us: int) -> Folded:
     if len(checkup.quarantine):  # they were good when they came: the doctor has learnt something since
         quarantine = store / f"quarantine-posted-{now_us}.csv"
         checkup.quarantine.to_csv(quarantine, index=False)
-    good = len(checkup.rows)
-    added = append_store(to_log(checkup.rows), store) if good else 0
+    fresh, refused = erased(store).without(to_log(checkup.rows)) if len(checkup.rows) else (None, 0)
+    good = len(checkup.rows) - refused
+    added = append_store(fresh, store) if fresh is not None and good else 0
     return Folded(added, good - added, quarantine)

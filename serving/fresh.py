@@ -8,10 +8,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
+import numpy as np
+
 from features.events import LATEST_US, canonical_event
 from features.log import EventLog
+from models.changes import Change
 from models.reasons import Language
 from serving.errors import RequestError
+from serving.history import History, history
 from serving.inline import Customers, inline_log
 from serving.live import Live, Posted
 from serving.profile import Fields
@@ -33,6 +37,21 @@ class Fresh:
         """The same customers over another horizon; see Scorer.over."""
         scorer = self.scorer.over(horizon_days)
         return self if scorer is self.scorer else Fresh(scorer, self.live)
+
+    def log_of(self, customer_id: str) -> EventLog:
+        """Her stored and posted events. Raises RequestError(unknown_customer)."""
+        posted = self.live.of(customer_id)
+        if posted is not None:
+            return self._log(customer_id, posted)
+        return self.scorer.log.slice(np.array([self.scorer.find(customer_id)], np.int64))
+
+    def history(self, customer_id: str, months: int, scored_at: dt.datetime) -> History:
+        """Where she has stood, and what would have been said of her; see `serving.history`. Raises RequestError."""
+        return history(self.scorer, self.log_of(customer_id), months, scored_at)
+
+    def changes(self, customer_id: str, lang: Language = "en") -> list[Change] | None:
+        """What moved her churn probability since her last score; see Scorer.changes. Raises RequestError."""
+        return self.scorer.changes(self.log_of(customer_id), lang)
 
     def one(self, customer_id: str, scored_at: dt.datetime, explain: bool = False, lang: Language = "en") -> Fields:
         """A customer's record. Raises RequestError(unknown_customer)."""

@@ -1,7 +1,8 @@
 """A POST that is sent twice with one Idempotency-Key is done once: the second gets the first one's answer.
 
 Answers are kept in memory, for an hour and up to some size in all: enough for a caller who tries again after a broken
-connection. Whatever changes data is idempotent without it too (events by their message_id or content).
+connection. Whatever changes data is idempotent without it too (events by their message_id or content). Files pass by:
+a job remembers its own key, on the disk (`serving.uploads`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.addresses import is_large
 from serving.body_limit import replay
 from serving.problems import problem
 
@@ -52,7 +54,7 @@ class Idempotency:
         """Answer as before, or let the app answer and keep that."""
         headers = Headers(scope=scope) if scope["type"] == "http" and scope["method"] == "POST" else {}
         key = headers.get("idempotency-key")
-        if key is None:
+        if key is None or is_large(scope["path"]):
             await self.app(scope, receive, send)
             return
         if not ALLOWED.fullmatch(key):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from features.erased import Erased, erased, stamp
 from features.events import canonical_event
 from features.keys import mixed
 from features.log import EventLog
@@ -56,6 +57,8 @@ class Live:
         self._reading, self._starting = threading.Lock(), threading.Lock()
         self._posted: dict[str, Posted] = {}
         self._group = _Group()
+        self._erased_at, self.erased = -1, Erased()
+        self.look_for_erased()
         self.names: dict[str, set[str]] = {"event": set(), "channel": set()}
         self.currency = ""
 
@@ -65,6 +68,15 @@ class Live:
             with self._reading:
                 for entry in self._reader.read():
                     self._take(entry)
+
+    def look_for_erased(self) -> None:
+        """Read anew who was erased, if that has changed, and forget them."""
+        at = stamp(self.folder.parent)
+        if at != self._erased_at:
+            self.erased, self._erased_at = erased(self.folder.parent), at
+            with self._reading:
+                for customer_id in [name for name in self._posted if name in self.erased]:
+                    del self._posted[customer_id]
 
     def of(self, customer_id: str) -> Posted | None:
         """A customer's posted events; None if there are none."""
@@ -103,6 +115,8 @@ class Live:
     def _take(self, entry: Entry) -> None:
         for key, event in keyed(entry):
             customer_id = str(event["customer_id"])
+            if customer_id in self.erased:
+                continue
             posted = self._posted.get(customer_id)
             if posted is None or key not in posted.events:
                 self._posted[customer_id] = Posted({**(posted.events if posted else {}), key: event})

@@ -6,11 +6,12 @@ So of an error its type and the places it came through are said, never its messa
 from __future__ import annotations
 
 import datetime as dt
-import json
 import logging
 import os
 import traceback
 from types import TracebackType
+
+from pydantic_core import to_json
 
 requests = logging.getLogger("serving.requests")
 """One line a request, at INFO; probes at DEBUG."""
@@ -30,7 +31,7 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info and record.exc_info[0]:
             line |= described(record.exc_info[0], record.exc_info[2])
-        return json.dumps(line)
+        return to_json(line).decode()
 
 
 def log_request(level: int, fields: dict[str, object]) -> None:

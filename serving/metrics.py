@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from functools import cache
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from serving import bundles
 from serving.current import Current
+from serving.jobs import Jobs, Status
 from serving.nulls import Nulls
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -71,8 +73,17 @@ class Served(Collector):
         yield _gauge("ritorno_ready", "1 when scores are answered.", current.is_ready)
         yield _gauge("ritorno_newest_champions_refused", "1 while the registry's champions are not served.", refused)
         yield _gauge("ritorno_problems", "How many problems /readyz tells.", len(current.problems))
+        yield self._jobs()
         if current.is_ready:
             yield from self._shop()
+
+    def _jobs(self) -> Metric:
+        """Of every worker the same: they lie in one folder."""
+        counts = Jobs(self._current.settings.jobs).counts()
+        found = GaugeMetricFamily("ritorno_jobs", "Scoring jobs that are not forgotten.", labels=["status"])
+        for status in get_args(Status):
+            found.add_metric([status], counts[status])
+        return found
 
     def _shop(self) -> Iterator[Metric]:
         scorer = self._current.scorer

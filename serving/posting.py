@@ -16,6 +16,8 @@ MOST = 1_000  # events in a request
 KNOWN = {"event": EVENT_NAMES, "channel": CHANNEL_NAMES}
 OWN = {"event": "events", "channel": "channels"}
 
+ERASED = "customer_id: found one who was erased at her request, expected another. Do not send her events."
+
 Event = dict[str, Any]
 
 
@@ -29,10 +31,12 @@ class Judged:
 
 
 def judge(events: Sequence[Mapping[str, object]], log: EventLog, live: Live, now_us: int) -> Judged:
-    """Events with the contract's fields, against the store and what was posted before."""
+    """Events with the contract's fields, against the store, what was posted before, and who was erased."""
+    live.look_for_erased()
     named = [_named(event) for event in events]
     found = _contents(named, now_us)
     errors = {i: text for i, text in enumerate(found) if isinstance(text, str)}
+    errors |= {i: ERASED for i, event in enumerate(named) if event["customer_id"] in live.erased}
     errors |= _foreign_money(named, errors, log.currency or live.currency) | _too_many_names(named, errors, log, live)
     good = [i for i in range(len(named)) if i not in errors]
     entry = {"at": now_us, "keys": [found[i] for i in good], "events": [named[i] for i in good]}

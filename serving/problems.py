@@ -27,8 +27,20 @@ class Gone(RitornoError):  # noqa: N818
     """What a request goes back to does not stand any more."""
 
 
-class NotJson(RitornoError):  # noqa: N818
-    """A body that is not said to be JSON."""
+class WrongMedia(RitornoError):  # noqa: N818
+    """A body that is not said to be what the address takes, such as JSON."""
+
+
+class Unknown(RitornoError):  # noqa: N818
+    """There is nothing of that name."""
+
+
+class NotYet(RitornoError):  # noqa: N818
+    """What is asked for does not go with how things stand: it is not finished, or never will be."""
+
+
+class Busy(RitornoError):  # noqa: N818
+    """So much is waiting to be done that nothing more is taken on."""
 
 
 class Malformed(RitornoError):  # noqa: N818
@@ -108,19 +120,15 @@ async def _http(request: Request, error: Exception) -> Response:
     return problem(error.status_code, told.get(error.status_code, str(error.detail)), headers=dict(error.headers or {}))
 
 
+STATUSES: dict[type[RitornoError], int] = {
+    Gone: 410, TooMany: 413, WrongMedia: 415, Unknown: 404, NotYet: 409, Busy: 429, NotReady: 503, StateError: 503,
+}  # fmt: skip
+
+
 async def _ours(_: Request, error: Exception) -> Response:
-    if isinstance(error, NotReady):
-        return problem(503, str(error), headers={"Retry-After": WAIT_SECONDS})
-    if isinstance(error, StateError):
-        return problem(503, str(error), headers={"Retry-After": WAIT_SECONDS})
-    if isinstance(error, Gone):
-        return problem(410, str(error))
-    if isinstance(error, TooMany):
-        return problem(413, str(error))
-    if isinstance(error, NotJson):
-        return problem(415, str(error))
     if isinstance(error, Malformed):
         return problem(422, str(error), [(error.field, str(error))])
     if isinstance(error, RequestError) and error.code == "unknown_customer":
         return problem(404, str(error))
-    return problem(400, str(error))
+    status = next((status for kind, status in STATUSES.items() if isinstance(error, kind)), 400)
+    return problem(status, str(error), headers={"Retry-After": WAIT_SECONDS} if status in (429, 503) else None)

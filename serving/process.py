@@ -25,7 +25,7 @@ from serving.app import create_app
 from serving.keyring import Keyring
 from serving.logs import as_json
 from serving.publisher import Publisher, command
-from serving.schedule import Folding
+from serving.schedule import Chore, erasing, folding, job_running
 from serving.settings import Settings
 from serving.tracing import tracer
 
@@ -48,12 +48,15 @@ def serve(settings: Settings, publish: bool, without_keys: bool, say: Callable[[
         )
     with listening(settings) as listener, ExitStack() as running:
         publisher = running.enter_context(Publisher(command(settings))) if publish else None
-        folding = running.enter_context(Folding(settings))
+        chores = [running.enter_context(chore(settings)) for chore in (folding, job_running, erasing)]
         say(_greeting(settings, listener.getsockname()[1], has_keys))
         if settings.workers > 1:
             _run_workers(settings, listener)
         else:
-            app = create_app(settings, lambda: (publisher.problem if publisher else None) or folding.problem, tracer())
+            children: list[Publisher | Chore] = [*([publisher] if publisher else []), *chores]
+            app = create_app(
+                settings, lambda: next(filter(None, (child.problem for child in children)), None), tracer()
+            )
             as_json()
             uvicorn.Server(uvicorn.Config(app, **UVICORN)).run(sockets=[listener])
 

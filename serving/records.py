@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt
 
+from models.changes import Change
 from models.reasons import Reason
+from serving.actions import Action
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Percentile = Annotated[int, Field(ge=1, le=100)]
@@ -16,6 +18,7 @@ StatusName = Literal["active", "at_risk", "lapsed", "reactivated"]
 Risk = Literal["low", "medium", "high"]
 Confidence = Literal["low", "medium", "high"]
 ValueTier = Literal["low", "middle", "high", "top"]
+Channel = Literal["email", "sms", "push", "phone", "post"]
 NotScored = Literal["no_kept_order"]
 
 
@@ -53,6 +56,10 @@ class Churn(Record):
     boundaries: Boundaries | None
     percentile: Percentile | None = Field(description="Among all who have ordered; 100 is the likeliest to churn.")
     percentile_in_stage: Percentile | None = Field(description="Among those of her lifecycle_stage.")
+    previous_probability: Probability | None = Field(
+        description="As it was said on previous_as_of, by the models of then; null if it was not."
+    )
+    previous_as_of: dt.date | None = Field(description="The latest day before as_of of which scores are kept.")
 
 
 class NextStage(Record):
@@ -102,9 +109,15 @@ class ScoreRecord(Record):
     as_of: dt.date = Field(description="Known is what happened up to the end of this day (UTC).")
     scored_at: dt.datetime
     data_through: dt.date = Field(description="Day of the store's latest event.")
+    score_id: str = Field(
+        description="The same for the same customer, day, models, policy and numbers, and for nothing else."
+    )
     policy_version: str
     lifecycle_stage: StageName
     activity_status: StatusName | None = Field(description="Null without a kept order.")
+    stage_entered_at: dt.date = Field(
+        description="The first day from which on she stood, at the end of every day, in this stage with this status."
+    )
     evidence: Evidence
     churn: Churn | None
     next_stage: NextStage
@@ -130,6 +143,17 @@ class ScoreRecord(Record):
         description="churn.probability × what she is expected to spend in clv.horizon_days if she orders at all."
     )
     reasons: list[Reason] | None = Field(description="Why the churn probability differs from the shop's; on request.")
+    changes: list[Change] | None = Field(
+        description="What moved the churn probability most since previous_as_of, both days by the models of today; on "
+        "request (changes=true), and null where there is no earlier day."
+    )
+    contactable: dict[Channel, bool | None] = Field(
+        description="Per channel whether she lets herself be written to, by her last word on it; null: not known."
+    )
+    holdout: bool | None = Field(description="Whether a campaign leaves her out to measure itself; null without one.")
+    recommended_action: Action | None = Field(
+        description="By stage, status, risk and value; see serving/actions.py. Null at another horizon than usual."
+    )
     confidence: Confidence = Field(description="How much the answer rests on: high from four order days and trees on.")
     basis: Literal["ml", "btyd", "rule"]
     not_scored_reason: NotScored | None = Field(description="Why churn and clv are null.")

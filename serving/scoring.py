@@ -11,6 +11,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +19,15 @@ import numpy.typing as npt
 from features.events import DAY_US, day_of
 from features.log import EventLog
 from models.bundle import Champions, check_shop
+from models.changes import Change, changes_from
 from models.reasons import Language, Reason, reasons_from, sentence
-from serving.answers import Answers, answer
+from serving.answers import Answers, Floats, answer
 from serving.errors import RequestError
 from serving.inline import inline_log
 from serving.lookup import Lookup
 from serving.population import Population, survey
-from serving.profile import Fields, Profile
+from serving.previous import Previous, before
+from serving.profile import NONE_BEFORE, Before, Fields, Profile
 from serving.records import ModelVersion, ScoreRecord
 from serving.sheet import Sheet, everybody, rows
 
@@ -46,18 +49,23 @@ class Scorer:
     population: Population
     sheet: Sheet
     horizon_days: int | None = None
+    previous: Previous | None = None
 
     @classmethod
-    def of(cls, log: EventLog, champions: Champions, as_of: int | None = None) -> Scorer:
+    def of(
+        cls, log: EventLog, champions: Champions, as_of: int | None = None, kept: Path | None = None
+    ) -> Scorer:  # fmt: skip
         """Scores the whole shop once, for look-ups, percentiles and lists. as_of: default, the end of the last day.
 
-        Raises ModelError if a champion was fitted on another shop.
+        kept: where the probabilities of earlier days are (`serving.previous`). Raises ModelError if a champion was
+        fitted on another shop.
         """
         for model in (champions.churn, champions.transition, champions.clv):
             check_shop(model.card, log)
         instant = end_of_day(log.last_ts if as_of is None else as_of)
         sheet = everybody(champions, log, instant)
-        return cls(log, champions, instant, survey(champions, sheet), sheet)
+        previous = None if kept is None else before(kept, log, instant)
+        return cls(log, champions, instant, survey(champions, sheet), sheet, previous=previous)
 
     def over(self, horizon_days: int | None) -> Scorer:
         """This scorer, of churn and value within so many days (None: the models' own); computed, not looked up."""
@@ -109,10 +117,14 @@ class Scorer:
         numbers = [self.sheet.values[position].tolist() for position in positions]
         why = self._lookup.reasons(positions, lang) if explain else [None] * len(numbers)
         ids, profile, day, through = self.log.ids, self._profile, self.day, self.data_through
+        previous, last_day = self._said_before
         return [
-            profile.record(row, ids[int(position)], day, scored_at, through, said)
+            profile.record(
+                row, ids[int(position)], day, scored_at, through, said,
+                NONE_BEFORE if previous is None else (float(previous[position]), last_day),
+            )
             for row, position, said in zip(numbers, positions, why, strict=True)
-        ]
+        ]  # fmt: skip
 
     def score_events(
         self,
@@ -167,12 +179,16 @@ class Scorer:
 
     def rhythms(self, positions: Sequence[int] | Int64s, lang: Language = "en") -> list[str]:
         """For each of the log's customers at these positions, her rhythm and her silence in words."""
+        return self.sentences(positions, "rhythm", lang)
+
+    def sentences(self, positions: Sequence[int] | Int64s, subject: str, lang: Language = "en") -> list[str]:
+        """For each of the log's customers at these positions, what one subject of `models.reasons` says of her."""
         distinct, place = np.unique(np.asarray(positions, np.int64), return_inverse=True)
         if self._lookup is None:
             facts = answer(self.champions, self.log.slice(distinct), self.as_of).facts
         else:
             facts = self._lookup.facts(distinct.tolist())
-        return [sentence("rhythm", facts, i, lang) for i in place.tolist()]
+        return [sentence(subject, facts, i, lang) for i in place.tolist()]
 
     def _computed(
         self, log: EventLog, as_of: int, scored_at: dt.datetime, explain: bool, lang: Language
@@ -183,9 +199,38 @@ class Scorer:
         numbers = rows(answers).tolist()
         day, through = date(as_of), max(self.data_through, date(log.last_ts))
         return [
-            self._profile.record(numbers[i], customer_id, day, scored_at, through, why[i])
+            self._profile.record(numbers[i], customer_id, day, scored_at, through, why[i], self._before(customer_id))
             for i, customer_id in enumerate(answers.facts.customer_ids)
         ]
+
+    def changes(self, log: EventLog, lang: Language = "en") -> list[Change] | None:
+        """What moved the churn probability of the log's one customer most since her last score; None without one.
+
+        Both days are computed from her events, by these models.
+        """
+        if self.previous is None or self.horizon_days is not None:
+            return None
+        as_of = max(self.as_of, int(_last_days(log)[0]))
+        now, then = (answer(self.champions, log, instant) for instant in (as_of, self.previous.as_of))
+        if not len(then) or np.isnan([now.churn[0], then.churn[0]]).any():
+            return None
+        churn = self.champions.churn
+        parts = [churn.contributions_to(answers.asked, answers.inputs) for answers in (now, then)]
+        return changes_from(parts[0], parts[1], now.churn_table.names, now.facts, then.facts, lang)[0]
+
+    def scored_then(self, log: EventLog, as_ofs: Sequence[int], scored_at: dt.datetime) -> list[Fields]:
+        """Records of the log's one customer as of earlier instants, from those at which she was known on."""
+        return [record for as_of in as_ofs for record in self._computed(log, as_of, scored_at, False, "en")]
+
+    def _before(self, customer_id: str) -> Before:
+        previous, last_day = self._said_before
+        position = None if previous is None else self.log.ids.find(customer_id)
+        return NONE_BEFORE if previous is None or position is None else (float(previous[position]), last_day)
+
+    @cached_property
+    def _said_before(self) -> tuple[Floats | None, dt.date | None]:
+        """Probabilities of the last score before, in the log's order, and its day."""
+        return (self.previous.churn, self.previous.day) if self.previous else (None, None)
 
     @cached_property
     def _profile(self) -> Profile:

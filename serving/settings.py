@@ -23,6 +23,7 @@ class Settings:
     stale_after_days: with as_of `now`, how old the latest event may be before /readyz says so.
     database: SQLAlchemy's URL of what the service itself remembers; empty for the file `ritorno.db` beside the store.
     fold_seconds: how often posted events are folded into the store; 0 for never. workers: how many processes answer.
+    largest_upload: bytes of a file of ids; no other body may be larger than serving.body_limit says.
     """
 
     store: Path = Path("var/store")
@@ -35,6 +36,7 @@ class Settings:
     stale_after_days: int = 3
     fold_seconds: float = 3600.0
     workers: int = 1
+    largest_upload: int = 2_000_000_000
 
     @property
     def database_url(self) -> str:
@@ -45,6 +47,11 @@ class Settings:
     def live(self) -> Path:
         """Where posted events are kept until they are folded into the store."""
         return self.store / "live"
+
+    @property
+    def jobs(self) -> Path:
+        """Where scoring jobs lie."""
+        return self.store / "jobs"
 
     @property
     def is_loopback(self) -> bool:

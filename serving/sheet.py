@@ -29,11 +29,13 @@ ANSWERS = (
 )  # fmt: skip
 ASKED = ("asked", *EXPECTED)
 """What the churn model was asked beside the features: with it, reasons need no expectation computed anew."""
-COLUMNS = (*FACTS, *ANSWERS, *NAMES, *ASKED)
+BESIDE = ("entered_day", "contact")
+"""Since when she stands where she does, in days since 1970; whom she lets write to her (`features.consent`)."""
+COLUMNS = (*FACTS, *ANSWERS, *NAMES, *ASKED, *BESIDE)
 PLACE = {name: i for i, name in enumerate(COLUMNS)}
 
 WITH_ORDER = [i for i, (stage, _) in enumerate(STATES) if stage >= Stage.conversion]
-AT_A_TIME = 8_192  # customers: their features, the models' inputs and the integrals' nodes take some 30 MB
+AT_A_TIME = 2_048  # customers: what their features, inputs and integrals take is never given back
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,12 @@ def rows(answers: Answers) -> Floats:
         answers.low * answers.worth, answers.high * answers.worth, answers.worth, at_stake(answers),
         answers.next_order_days, _first_purchase(answers.states),
         *answers.states.T, answers.asked, *answers.inputs[:, -len(EXPECTED) :].T,
+        answers.entered_day, answers.contact,
     )  # fmt: skip
     values = np.empty((len(answers), len(columns)))
     for i, column in enumerate(columns):
         values[:, i] = column
+    values[np.isnan(values)] = np.nan  # the one null: score_id is made of the bits
     return values
 
 

@@ -8,9 +8,8 @@ Without reasons: they take as long as all the rest, and are wanted for the membe
 from __future__ import annotations
 
 import datetime as dt
-from functools import partial, reduce
-from itertools import chain
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +19,8 @@ from features.spark import SparkLog
 from models.bundle import Champions, check_shop
 from serving import sheet
 from serving.answers import answer
-from serving.csvs import SCORE_COLUMNS, SCORE_HEADER, score_row
+from serving.arrow import score_schema
+from serving.csvs import SCORE_HEADER, score_row
 from serving.population import Ranks
 from serving.profile import Profile
 from serving.records import ScoreRecord
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 STANDING = pa.schema([("churn", pa.float64()), ("stage", pa.int8()), ("status", pa.int8()), ("clv", pa.float64())])
-ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), dt.date: pa.date32()}
 
 
 def scores(log: SparkLog, champions: Champions, scored_at: dt.datetime, as_of: int | None = None) -> DataFrame:
@@ -78,34 +77,9 @@ def score_rows(
     return pa.RecordBatch.from_arrays(cells, schema=schema)
 
 
-def score_schema() -> pa.Schema:
-    """The columns of scores.csv, with the types that the record gives them."""
-    kinds = {name: _arrow_type(place) for name, place in SCORE_COLUMNS.items()} | {"model_version": pa.string()}
-    return pa.schema([(name, kinds.get(name, pa.float64())) for name in SCORE_HEADER])
-
-
 def _standing_by(log: EventLog, sent: Broadcast[Champions], as_of: int) -> pa.RecordBatch:
     return standing_rows(log, sent.value, as_of)
 
 
 def _scores_by(log: EventLog, sent: Broadcast[Champions], **rest: Any) -> pa.RecordBatch:
     return score_rows(log, sent.value, **rest)
-
-
-def _arrow_type(place: str) -> pa.DataType:
-    """Of a field of the record or of one of its blocks, such as churn.probability."""
-    annotation = reduce(_field, place.split("."), ScoreRecord)
-    return next(ARROW[kind] for kind in _kinds(annotation) if kind in ARROW)
-
-
-def _field(annotation: Any, name: str) -> Any:
-    block = next(kind for kind in _kinds(annotation) if hasattr(kind, "model_fields"))
-    return block.model_fields[name].annotation
-
-
-def _kinds(annotation: Any) -> list[Any]:
-    """The classes that an annotation speaks of: `Probability | None` of float and NoneType, a Literal of str."""
-    if get_origin(annotation) is Literal:
-        return [type(value) for value in get_args(annotation)]
-    parts = get_args(annotation)[:1] if get_origin(annotation) is Annotated else get_args(annotation)
-    return list(chain.from_iterable(map(_kinds, parts))) if parts else [annotation]

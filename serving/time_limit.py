@@ -6,9 +6,11 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.addresses import is_large
 from serving.problems import problem
 
 SECONDS = 30.0
+FILE_SECONDS = 3600.0  # to bring or fetch a file: it holds a file open, and no thread
 AGAIN_SECONDS = "5"
 
 
@@ -25,6 +27,7 @@ class TimeLimit:
             await self.app(scope, receive, send)
             return
         begun = False
+        seconds = FILE_SECONDS if is_large(scope["path"]) else self.seconds
 
         async def watched(message: Message) -> None:
             nonlocal begun
@@ -32,10 +35,10 @@ class TimeLimit:
             await send(message)
 
         try:
-            async with asyncio.timeout(self.seconds) as limit:
+            async with asyncio.timeout(seconds) as limit:
                 await self.app(scope, receive, watched)
         except TimeoutError:
             if begun or not limit.expired():
                 raise
-            text = f"No answer within {self.seconds:g} s. Ask for fewer customers at once, or again a little later."
+            text = f"No answer within {seconds:g} s. Ask for fewer customers at once, or again a little later."
             await problem(503, text, headers={"Retry-After": AGAIN_SECONDS})(scope, receive, send)

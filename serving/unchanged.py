@@ -9,12 +9,17 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.addresses import is_large
+
 SCORED_AT = re.compile(rb'"scored_at":"[^"]*"')
 """When it was scored changes nothing. No text in an answer can look like this: its quotes are escaped."""
 
 
 class Unchanged:
-    """ASGI middleware: answers to GET /v1/… carry a weak ETag; 304 and no body where If-None-Match names it."""
+    """ASGI middleware: answers to GET /v1/… carry a weak ETag; 304 and no body where If-None-Match names it.
+
+    Files pass by.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         """Keeps nothing."""
@@ -22,7 +27,8 @@ class Unchanged:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the app answer, and look at what it says."""
-        if scope["type"] != "http" or scope["method"] != "GET" or not scope["path"].startswith("/v1/"):
+        is_ours = scope["type"] == "http" and scope["method"] == "GET" and scope["path"].startswith("/v1/")
+        if not is_ours or is_large(scope["path"]):
             await self.app(scope, receive, send)
             return
         await self.app(scope, receive, Compared(send, Headers(scope=scope).get("if-none-match", "")))

@@ -42,7 +42,7 @@ def made(shop):
     """The three fitted models, with XGBoost's trees."""
     dataset = assemble(shop, str(shop.data_through))
     fit = Fit(dataset, dataset.policy.horizon_days)
-    return {name: getattr(fit, name)() for name in MODELS}
+    return {name: fit.make(name) for name in MODELS}
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,11 @@ from features.errors import RitornoError
 from features.ingest import to_log
 from features.table import build, instant, shop_gaps, shop_policy
 from models.bundle import Champions
+from serving.arrow import score_schema
 from serving.csvs import SCORE_HEADER, score_row
 from serving.population import Ranks
 from serving.scoring import Scorer
-from serving.spark import score_rows, score_schema, standing_rows
+from serving.spark import score_rows, standing_rows
 from training.snapshots import LABELS, snapshots
 
 NOW_US = instant("2030-01-01")

@@ -12,8 +12,8 @@ from models.blend import Blend, expectation_alone
 from models.calibration import Calibration, fit_calibration, log_loss, worth_it
 from models.examples import EXPECTED, matrix
 from models.expectation import Btyd, Expectation, Rate, expecter_from_params, fit_expecter
-from models.fitting import leftover, stretched_horizon, trust, usable_inputs
-from models.intervals import Interval, fit_interval
+from models.fitting import Shares, Window, learn, leftover, stretched_horizon, trust, usable_inputs
+from models.intervals import Interval, Past, fit_interval
 from models.linear import Linear, compressed, fit_linear
 from models.links import LARGEST_MARGIN, ORDER_DAYS, PURCHASE, SPEND
 from models.rules import fit_rule
@@ -115,6 +115,24 @@ def test_a_blend_is_its_expectation_until_something_was_learnt():
     assert expectation_alone(PURCHASE).answers(expected, np.empty((3, 4), np.float32)) == pytest.approx(expected)
 
 
+def test_shares_weigh_expectation_ridge_and_trees(fit):
+    learners = learn(PURCHASE, fit.dataset.recent, fit.recipe)
+    trust_here, start = learners.trust, 0.0
+    assert learners.start == start
+    mixed = learners.blend(Shares(say=0.5, linear=0.4))
+    assert mixed.linear_weight == pytest.approx(0.2 * trust_here)
+    assert mixed.forest_weight == pytest.approx(0.3 * trust_here)
+    assert mixed.slope == pytest.approx(1 - 0.5 * trust_here)
+    alone = learners.blend(Shares(say=0.0))
+    assert (alone.slope, alone.linear_weight, alone.forest_weight) == (1, 0, 0)
+
+
+def test_where_all_are_alike_nothing_is_learnt(fit):
+    part = fit.dataset.recent
+    assert learn(PURCHASE, replace(part, order_days=np.ones(len(part))), fit.recipe) is None
+    assert learn(PURCHASE, part.rows(np.zeros(len(part), bool)), fit.recipe) is None
+
+
 @pytest.mark.parametrize("name", ["churn", "clv"])
 def test_contributions_sum_to_the_margins(made, fit, name):
     model, table = made[name].model, fit.today.table
@@ -134,7 +152,7 @@ def test_reasons_of_churn_point_away_from_a_purchase(made, fit):
 
 def test_a_blends_total_is_what_its_expectation_says_of_today(made, fit):
     table, days = fit.today.table, made["clv"].model.predict(fit.today.table).order_days
-    assert days.sum() == pytest.approx(fit.dataset.expecter.expect(table, 60).order_days.sum(), rel=1e-3)
+    assert days.sum() == pytest.approx(fit.dataset.expecter.expect(table, fit.stretch).order_days.sum(), rel=1e-3)
 
 
 def test_few_customers_leave_the_say_to_the_expectation():
@@ -200,40 +218,77 @@ def test_a_calibrated_blend_is_still_one_sum(made, fit):
 # ---------------------------------------------------------------- intervals
 
 
+def past(forecast, outcome, stage=2):
+    """Forecasts of customers of one stage (by default conversion), or of the stages given."""
+    return Past(forecast, outcome, np.broadcast_to(stage, len(forecast)).astype(np.int64))
+
+
+def held(interval, forecast, came, stage=2):
+    """Which outcomes lay within."""
+    low, high = interval.around(forecast, np.broadcast_to(stage, len(forecast)))
+    return (low <= came) & (came <= high)
+
+
 def test_the_interval_covers_what_it_promises():
     rng = np.random.default_rng(0)
     forecast = rng.gamma(1, 50, 20_000)
-    interval = fit_interval(forecast[:10_000], rng.gamma(2, forecast[:10_000] / 2))
-    low, high = interval.around(forecast[10_000:])
-    came = rng.gamma(2, forecast[10_000:] / 2)
-    assert ((low <= came) & (came <= high)).mean() == pytest.approx(0.8, abs=0.02)
-    small = forecast[10_000:] < 10
-    assert ((low <= came) & (came <= high))[small].mean() == pytest.approx(0.8, abs=0.05)
+    came = rng.gamma(2, forecast / 2)
+    inside = held(fit_interval(past(forecast[:10_000], came[:10_000])), forecast[10_000:], came[10_000:])
+    assert inside.mean() == pytest.approx(0.8, abs=0.02)
+    assert inside[forecast[10_000:] < 10].mean() == pytest.approx(0.8, abs=0.05)
+
+
+def test_each_stage_gets_what_it_was_promised_though_one_is_steadier_than_the_other():
+    rng = np.random.default_rng(0)
+    forecast, stage = rng.gamma(4, 10, 20_000), rng.integers(3, 5, 20_000)
+    came = np.where(stage == 3, rng.gamma(1, forecast), rng.gamma(25, forecast / 25))
+    interval = fit_interval(past(forecast[:10_000], came[:10_000], stage[:10_000]))
+    inside = held(interval, forecast[10_000:], came[10_000:], stage[10_000:])
+    assert inside[stage[10_000:] == 3].mean() == pytest.approx(0.8, abs=0.02)
+    assert inside[stage[10_000:] == 4].mean() == pytest.approx(0.8, abs=0.02)
 
 
 def test_where_many_spend_nothing_all_that_may_be_missed_lies_above():
     rng = np.random.default_rng(0)
     forecast = rng.gamma(4, 10, 20_000)
     came = np.where(rng.random(20_000) < 0.6, 0.0, 2.5 * rng.gamma(2, forecast / 2))
-    low, high = fit_interval(forecast[:10_000], came[:10_000]).around(forecast[10_000:])
-    assert (low == 0).all()
-    assert (came[10_000:] <= high).mean() == pytest.approx(0.8, abs=0.02)
+    interval = fit_interval(past(forecast[:10_000], came[:10_000]))
+    assert (interval.around(forecast[10_000:], np.full(10_000, 2))[0] == 0).all()
+    assert held(interval, forecast[10_000:], came[10_000:]).mean() == pytest.approx(0.8, abs=0.02)
+
+
+def test_where_some_must_be_held_too_often_the_others_take_up_the_slack_but_not_below_three_quarters():
+    rng = np.random.default_rng(0)
+    n = 40_000
+    silent = np.arange(n) % 2 == 0  # 85 of 100 of them spend nothing, whatever is said of them
+    forecast = np.where(silent, 1.0, 50.0) * rng.gamma(20, 1 / 20, n)
+    came = np.where(silent & (rng.random(n) < 0.85), 0.0, rng.gamma(2, np.where(silent, 3.3, 25.0)))
+    interval = fit_interval(past(forecast, came))
+    inside = held(interval, forecast, came)
+    assert inside[silent].mean() == pytest.approx(0.86, abs=0.02)
+    assert inside[~silent].mean() == pytest.approx(0.75, abs=0.01)
 
 
 @pytest.mark.parametrize("n", [0, 1, 5, 40])
 def test_an_interval_holds_its_forecast_however_few_rows_there_were(n):
     rng = np.random.default_rng(n)
-    interval = fit_interval(rng.gamma(1, 5, n), rng.gamma(1, 5, n))
-    low, high = interval.around(np.array([0.0, 0.5, 100.0]))
+    interval = fit_interval(past(rng.gamma(1, 5, n), rng.gamma(1, 5, n)))
+    low, high = interval.around(np.array([0.0, 0.5, 100.0]), np.array([2, 3, 4]))
     assert (low <= [0.0, 0.5, 100.0]).all()
     assert (high >= [0.0, 0.5, 100.0]).all()
     assert np.isfinite(high).all()
 
 
+def test_a_window_is_brought_to_the_level_that_came():
+    assert past(np.array([1.0, 3.0]), np.array([0.0, 2.0])).at_its_level().forecast == pytest.approx([0.5, 1.5])
+    assert past(np.ones(2), np.zeros(2)).at_its_level().forecast == pytest.approx([1, 1])  # of nothing, nothing is said
+
+
 def test_an_interval_survives_json():
-    interval = fit_interval(np.arange(1.0, 101), np.arange(100, 0, -1.0))
+    interval = fit_interval(past(np.arange(1.0, 101), np.arange(100, 0, -1.0), np.repeat([2, 3], 50)))
     again = Interval.from_json(interval.to_json())
     assert again.to_json() == interval.to_json()
+    assert set(again.stages) == {2, 3}
 
 
 # ---------------------------------------------------------------- rules
@@ -333,7 +388,7 @@ def test_three_people_who_stay_away_do_not_doom_a_shop(fit):
     some = fit.buyers.rows(np.arange(3))
     nobody = replace(some, order_days=np.zeros(3), spend=np.zeros(3))
     half = Expectation(np.full(3, 0.5), np.full(3, 0.7), np.full(3, 20.0))
-    assert -0.5 < leftover(PURCHASE, [(nobody, half)]) < 0
+    assert -0.5 < leftover(PURCHASE, [Window(nobody, half, 1.0)]) < 0
     assert leftover(PURCHASE, []) == 0
 
 
@@ -341,7 +396,17 @@ def test_windows_that_disagree_leave_the_level_alone(fit):
     part = fit.buyers
     half = Expectation(np.full(len(part), 0.5), np.full(len(part), 0.7), np.full(len(part), 20.0))
     all_came, none_came = (replace(part, order_days=np.full(len(part), days)) for days in (1.0, 0.0))
-    assert leftover(PURCHASE, [(all_came, half), (none_came, half)]) == 0
+    assert leftover(PURCHASE, [Window(all_came, half, 1.0), Window(none_came, half, 1.0)]) == 0
+
+
+def test_a_window_of_another_season_says_little_about_who_comes(fit):
+    part = fit.buyers
+    half = Expectation(np.full(len(part), 0.5), np.full(len(part), 0.7), np.full(len(part), 20.0))
+    came = np.arange(len(part)) % 4 > 0  # three of four
+    more, low = replace(part, order_days=came * 1.0), replace(part, order_days=1.0 - came)
+    like, unlike = Window(more, half, 1.0), Window(low, half, 0.5)
+    assert leftover(PURCHASE, [like, unlike]) == pytest.approx(logit(0.75) / 2, abs=0.03)
+    assert leftover(PURCHASE, [like, unlike], stretch=0.5) == pytest.approx(logit(0.25) / 2, abs=0.03)
 
 
 def test_a_blend_survives_json(made):

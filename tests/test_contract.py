@@ -1,24 +1,21 @@
 """The OpenAPI description holds: schemathesis makes requests of it, good and bad, and finds no 5xx and no violation.
 
-    pip install -r tests/contract-requirements.txt
     RITORNO_CONTRACT_REQUESTS=20000 python -m pytest tests/test_contract.py
 
-Without the variable, some hundreds; without schemathesis, skipped: it is not among the locked packages.
+Without the variable, some hundreds.
 """
 
 import datetime as dt
 import os
 
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.core.failures import FailureGroup
 
-schemathesis = pytest.importorskip("schemathesis", reason="pip install -r tests/contract-requirements.txt")
-
-from hypothesis import HealthCheck, given, settings  # noqa: E402
-from schemathesis.core.failures import FailureGroup  # noqa: E402
-
-from serving.app import create_app  # noqa: E402
-from serving.key_store import add_key  # noqa: E402
-from serving.keys import SCOPES  # noqa: E402
+from serving.app import create_app
+from serving.key_store import add_key
+from serving.keys import SCOPES
 
 pytest_plugins = ["serving_fixtures"]
 pytestmark = pytest.mark.slow

@@ -11,6 +11,7 @@ from features.events import DAY_US
 from features.ingest import to_log
 from features.table import instant
 from features.windows import MOST_WINDOWS, plan
+from models.links import ORDER_DAYS, PURCHASE, SPEND
 from training.dataset import assemble
 
 NOW_US = instant("2030-01-01")
@@ -63,15 +64,45 @@ def test_examples_are_the_windows_rows_and_what_became_of_them(fit):
     assert max(dataset.plan.cutoffs) + 60 * DAY_US == dataset.plan.as_of
 
 
+def test_learners_see_buyers_over_half_the_horizon_up_to_half_a_horizon_ago(fit):
+    recent = fit.dataset.recent
+    assert recent.horizon_days == 30
+    assert (recent.table.column("orders") > 0).all()
+    assert max(recent.table.as_ofs) + 30 * DAY_US == fit.dataset.plan.as_of
+    assert recent.table.fingerprint == fit.dataset.today.fingerprint
+
+
+def test_who_comes_at_all_is_learnt_over_the_horizon_itself_where_there_are_windows_enough(fit, shop_log):
+    lessons = {link.name: fit.dataset.lessons(link).horizon_days for link in (PURCHASE, ORDER_DAYS, SPEND)}
+    assert lessons == {"purchase": 60, "order_days": 30, "spend": 30}
+    short = assemble(shop_log, shop_log.first_ts + 200 * DAY_US, 90)
+    assert len(short.plan.cutoffs) < 4
+    assert short.lessons(PURCHASE).horizon_days == 45
+
+
+def test_a_short_log_is_learnt_from_over_no_less_than_a_third_of_the_horizon(shop_log):
+    young = assemble(shop_log, shop_log.first_ts + 200 * DAY_US, 200)
+    assert (young.plan.horizon_days, young.recent.horizon_days) == (66, 66)
+
+
+def test_of_a_large_shop_some_customers_are_enough_to_learn_from(shop_log, monkeypatch):
+    monkeypatch.setattr("training.dataset.MOST_RECENT_ROWS", 800)
+    some, everybody = (assemble(shop_log, "2025-03-01", 60) for _ in range(2))
+    assert len(some.recent) < 800
+    assert len(some.examples) > 800  # the level is read off everybody
+    assert np.array_equal(some.recent.inputs, everybody.recent.inputs, equal_nan=True)  # the same ones each time
+
+
 # ---------------------------------------------------------------- point in time
 
 
 def traces(dataset):
     """Everything a fit sees, as bytes."""
-    examples = dataset.examples
+    examples, recent = dataset.examples, dataset.recent
     arrays = (
         dataset.today.values, dataset.today.customer, examples.table.values, examples.table.customer,
         examples.order_days, examples.spend, examples.state, examples.next_state, examples.inputs,
+        recent.inputs, recent.order_days, recent.spend,
     )  # fmt: skip
     ids = "|".join(dataset.today.customer_ids)
     return [ids, str(dataset.expecter.params()), dataset.policy.version, *(a.tobytes() for a in arrays)]

@@ -25,9 +25,26 @@ pytest_plugins = ["serving_fixtures", "postgres_fixtures"]
 AT = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 NEEDS = {
     ("GET", "/v1/customers/{customer_id}/scores"): "score",
+    ("GET", "/v1/customers/{customer_id}/history"): "score",
     ("POST", "/v1/scores"): "score",
+    ("POST", "/v1/scores/jobs"): "score",
+    ("GET", "/v1/scores/jobs"): "score",
+    ("GET", "/v1/scores/jobs/{job_id}"): "score",
+    ("GET", "/v1/scores/jobs/{job_id}/result"): "score",
+    ("DELETE", "/v1/scores/jobs/{job_id}"): "score",
     ("POST", "/v1/events"): "ingest",
     ("GET", "/v1/lists/at_risk"): "lists",
+    ("GET", "/v1/lists"): "lists",
+    ("GET", "/v1/lists/{name}"): "lists",
+    ("GET", "/v1/lifecycle/summary"): "lists",
+    ("GET", "/v1/lifecycle/transitions"): "lists",
+    ("GET", "/v1/channels/metrics"): "lists",
+    ("POST", "/v1/privacy/requests"): "admin",
+    ("GET", "/v1/privacy/requests/{request_id}"): "admin",
+    ("GET", "/v1/models"): "models",
+    ("GET", "/v1/models/{name}"): "models",
+    ("GET", "/v1/drift"): "models",
+    ("GET", "/v1/data-quality"): "models",
     ("GET", "/metrics"): "models",
     ("GET", "/openapi.json"): None,
 }
@@ -69,7 +86,14 @@ def guarded(app, asker):
 
 def asked(guarded, route, headers):
     method, path = route
-    return guarded(method, path.replace("{customer_id}", "nobody"), headers=headers)
+    for name, value in {
+        "{customer_id}": "nobody",
+        "{job_id}": "0" * 32,
+        "{request_id}": "0" * 32,
+        "{name}": "win_back",
+    }.items():
+        path = path.replace(name, value)
+    return guarded(method, path, headers=headers)
 
 
 # ---------------------------------------------------------------- every route × every key

@@ -6,7 +6,7 @@ import pytest
 from features.events import DAY_US
 from models.links import ORDER_DAYS, PURCHASE
 from training.dataset import assemble
-from training.level import at_its_own_total, level_windows, reading_horizon
+from training.level import YEARS_AS_USUAL, at_its_own_total, earlier_years, level_windows, reading_horizon
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +41,38 @@ def test_a_log_of_a_day_has_no_window_to_read_a_level_off(shop_log):
     assert level_windows(assemble(shop_log, shop_log.first_ts, 30), 30) == []
 
 
-def test_the_expectation_is_read_as_it_is_within_and_later_beyond(fit, young):
-    assert reading_horizon(fit.dataset, 60) == 60
+def test_without_an_earlier_year_the_expectation_is_read_as_it_is_within_and_later_beyond(shop_log, young):
+    dataset = assemble(shop_log, shop_log.first_ts + 300 * DAY_US, 60)
+    assert earlier_years(dataset, 60) == []
+    assert reading_horizon(dataset, 60) == 60
     assert reading_horizon(young, 200) >= 200  # half of the fading is not believed
+
+
+def test_earlier_years_are_over_by_now_and_count_by_the_history_they_had(fit, shop_log):
+    assert [year.weight for year in earlier_years(fit.dataset, 60)] == [1.0]  # 2024; by March 2023 too little was known
+    known = (fit.dataset.plan.as_of - shop_log.first_ts) // DAY_US - 364
+    half = assemble(shop_log, fit.dataset.plan.as_of - (known - 182) * DAY_US, 60)
+    assert [year.weight for year in earlier_years(half, 60)] == [pytest.approx(0.25)]
+    assert earlier_years(fit.dataset, 365) == []  # the year after last March is not over yet
+
+
+def test_what_an_expectation_lacked_a_year_ago_moves_the_horizon_it_is_read_at(shop_log):
+    christmas = assemble(shop_log, "2024-10-31", 60)
+    (year,) = earlier_years(christmas, 60)
+    assert year.lacked > 0.2  # the simulated shop has a Christmas, of which the expectation knows nothing
+    buyers = christmas.today.rows(christmas.today.column("orders") > 0)
+    plain, stretched = (
+        christmas.expecter.expect(buyers, days).order_days.sum() for days in (60, reading_horizon(christmas, 60))
+    )
+    trust = year.weight / (year.weight + YEARS_AS_USUAL)
+    assert np.log(stretched / plain) == pytest.approx(trust * year.lacked, abs=0.01)
 
 
 def test_a_window_is_compared_at_the_order_days_that_came(young):
     part = level_windows(young, 200)[1]
-    expected = at_its_own_total(part, young.expecter)
+    window = at_its_own_total(part, young.expecter)
+    expected = window.expectation
+    assert 1 / 8 <= window.stretch <= 8
     assert expected.order_days.sum() == pytest.approx(part.order_days.sum(), rel=0.01)
     assert np.isfinite(PURCHASE.margin(expected.purchase_probability)).all()
     assert np.isfinite(ORDER_DAYS.margin(expected.order_days)).all()

@@ -274,7 +274,7 @@ def test_an_answer_that_has_begun_is_not_answered_twice():
             sent.append(message)
 
         with pytest.raises(TimeoutError):
-            await TimeLimit(stuck, seconds=0.01)({"type": "http"}, None, send)
+            await TimeLimit(stuck, seconds=0.01)({"type": "http", "path": "/x"}, None, send)
         return sent
 
     assert [message["type"] for message in asyncio.run(get())] == ["http.response.start"]

@@ -13,11 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
-import numpy as np
 import pytest
 
-import models.pyfunc
-from features.store import open_store, write_store
+from features.store import open_store
 from models.bundle import MODELS, load_champions
 from serving import bundles
 from serving.__main__ import main
@@ -26,49 +24,11 @@ from serving.errors import PublishError, Refused
 from serving.publish import _Attempt, publish, watch
 from serving.publisher import Publisher
 from training import registry
-from training.registry import write_model
 
-pytest_plugins = ["serving_fixtures"]
+pytest_plugins = ["registry_fixtures", "serving_fixtures"]
 
 FIRST = "churn-1_transition-1_clv-1"
 SECOND = "churn-2_transition-1_clv-1"
-
-
-@pytest.fixture(scope="module")
-def shelf(made, shop, tmp_path_factory):
-    """A store and a registry: churn 1 and 2 (both sound) and 3 (not XGBoost's answers), transition 1, clv 1."""
-    folder = tmp_path_factory.mktemp("registry")
-    write_store(shop, folder / "store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        mlflow.set_tracking_uri(None)
-        with registry.run("test"):
-            for name in (*MODELS, "churn"):
-                registry.register(made[name])
-            log_broken(made["churn"], folder / "broken" / "churn")
-        yield folder
-    mlflow.set_tracking_uri(None)
-
-
-def log_broken(churn, folder):
-    """Register a churn model whose self-check does not fit its trees."""
-    write_model(churn, folder)
-    with np.load(folder / "check.npz") as arrays:
-        answers = {name: values + name.endswith("margins") for name, values in arrays.items()}
-    np.savez(folder / "check.npz", **answers)
-    mlflow.pyfunc.log_model(
-        name="churn", python_model=models.pyfunc.__file__, artifacts={"churn": str(folder)},
-        registered_model_name="churn", pip_requirements=["numpy"],
-    )  # fmt: skip
-
-
-@pytest.fixture
-def root(shelf, tmp_path):
-    """An empty bundle folder; churn 1 is champion, with transition 1 and clv 1."""
-    for name in MODELS:
-        registry.promote(name, "1")
-    return tmp_path / "bundle"
 
 
 def test_publish_brings_the_champions_and_does_nothing_when_they_are_here(root):

@@ -112,7 +112,7 @@ def test_orders_without_amounts_are_ready_for_everything_but_value(logs):
 
 def test_a_small_shop_is_limited_and_told_by_how_much(small_shop):
     churn = grades(small_shop)["churn"]
-    assert (churn.grade, churn.basis) == ("limited", "ml")
+    assert (churn.grade, churn.basis) == ("limited", "btyd")
     assert "customers" in wanting(churn)
     customers = measure(small_shop).past_customers
     assert f"counts {trust(customers):.0%} of what it does in a large shop" in churn.missing[0].todo

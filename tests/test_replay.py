@@ -22,7 +22,6 @@ def fold():
     """Six customers, thirty days: Ann and Bob silent for longer than is usual for them, Cyd ordered once long ago."""
     columns = {  #                  ann      bob      cyd     dee     eve     fay
         "activity_status":       [AT_RISK, AT_RISK, ACTIVE, ACTIVE, ACTIVE, ACTIVE],
-        "lifecycle_stage":       [4,       3,       2,      4,      3,      2],
         "order_days":            [9,       3,       1,      20,     5,      1],
         "spend":                 [90,      300,     10,     400,    50,     20],
         "span_days":             [40,      30,      0,      57,     40,     0],
@@ -35,7 +34,8 @@ def fold():
     names = np.array(["ann", "bob", "cyd", "dee", "eve", "fay"])
     return Fold(
         "2024-03-01", 30, names, np.array([0.0, 1, 0, 9, 2, 0]), np.array([0.0, 80, 0, 190, 30, 0]), {OURS: said},
-        np.zeros(6), names, {}, {name: np.array(values, np.float64) for name, values in columns.items()},
+        np.zeros(6), names, {}, np.array([4, 3, 2, 4, 3, 2]), (np.zeros(6), np.zeros(6)), {}, np.empty((0, 0)),
+        facts={name: np.array(values, np.float64) for name, values in columns.items()},
     )  # fmt: skip
 
 

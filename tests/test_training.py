@@ -32,8 +32,10 @@ from training.evaluate import (
     value_measures,
 )
 from training.gate import judge, list_replaced
+from training.held_out import held_out
 from training.parts import parts
 from training.report import ladder
+from training.run import finished
 from training.simulate import simulate
 
 RUNGS = ["time_rule", "own_rhythm_rule", "bg_nbd", "pareto_nbd", "ritorno"]
@@ -146,7 +148,8 @@ def constructed(ours, rung, n=600, matrix=0.5, trees=0.5, seed=0):
     names = np.array([f"c{i}" for i in range(n)])
     return Backtest(
         [Fold("2024-01-01", 30, names, days, 20 * days, {"pareto_nbd": forecast(rung), OURS: forecast(ours)},
-              np.log(p / (1 - p)), names, losses)]
+              np.log(p / (1 - p)), names, losses, np.where(p < 0.2, 2, 3), (np.zeros(n), np.where(p < 0.2, 0.0, 20.0)),
+              dict.fromkeys(WEIGHTS, np.eye(14)), np.eye(14))]
     )  # fmt: skip
 
 
@@ -188,8 +191,8 @@ def in_stages(stages, months, said=None):
     folds = []
     for number, month in enumerate(months):
         whole = constructed(ours=said or true, rung=true, n=2000, seed=number).folds[0]
-        codes = np.array([stages[i % 2] for i in range(2000)], np.float64)
-        folds.append(replace(whole, origin=f"{month}-01", facts={"lifecycle_stage": codes}))
+        codes = np.array([stages[i % 2] for i in range(2000)])
+        folds.append(replace(whole, origin=f"{month}-01", stage=codes))
     return Backtest(folds)
 
 
@@ -213,7 +216,7 @@ def test_the_gate_stops_a_model_that_is_true_on_average_and_in_no_stage():
 
 def test_too_few_customers_of_a_stage_are_not_judged_by():
     test = in_stages((Stage.conversion, Stage.loyalty), ("2024-01",))
-    few = replace(test.folds[0], facts={"lifecycle_stage": np.where(np.arange(2000) < 150, 4.0, 2.0)})
+    few = replace(test.folds[0], stage=np.where(np.arange(2000) < 150, 4, 2))
     names = [part.name for part in parts(Backtest([few])) if part.alike < 200]
     assert names == ["loyalty"]
     assert judge("churn", Backtest([few])).passed
@@ -271,6 +274,45 @@ def test_the_same_model_replaces_nobody_and_a_short_list_does_not_tell(made, fit
     model, table = made["churn"].model, fit.today.table
     assert list_replaced(model, model, table) == 0
     assert list_replaced(model, model, table.rows(np.arange(100))) is None
+
+
+# ---------------------------------------------------------------- by month and stage
+
+
+def test_calibration_is_told_by_month_and_by_stage():
+    rows = {(row["by"], row["group"]): row for row in held_out("churn", constructed(ours=true, rung=true))}
+    assert list(rows) == [("month", "2024-01"), ("stage", "conversion"), ("stage", "retention")]
+    assert [row["rows"] for row in rows.values()] == [600, 300, 300]
+    assert [row["predicted"] for row in rows.values()] == pytest.approx([0.7, 0.9, 0.5])
+    assert all(abs(row["predicted"] - row["seen"]) < 0.06 for row in rows.values())
+
+
+def test_the_card_says_how_often_the_interval_held_and_how_often_it_could_not_but_hold():
+    rows = {row["group"]: row for row in held_out("clv", constructed(ours=true, rung=true))}
+    assert rows["conversion"]["inside"] == rows["conversion"]["attainable"]  # from nothing to nothing
+    assert rows["conversion"]["nothing"] == pytest.approx(0.9, abs=0.06)
+    assert rows["retention"]["inside"] == 1  # from nothing to what a day is worth
+
+
+def test_next_states_are_told_from_each_state_that_somebody_was_in():
+    rows = held_out("transition", constructed(ours=true, rung=true))
+    assert [row["group"] for row in rows] == list(NAMES)
+    assert rows[2]["predicted"] == rows[2]["seen"] == {"conversion_active": 1.0}
+
+
+def test_without_folds_nothing_is_told():
+    assert [held_out(model, Backtest([])) for model in MODEL_NAMES] == [[], [], []]
+
+
+def test_held_out_origins_count_in_the_interval(made):
+    test = constructed(ours=true, rung=true)
+    fold = replace(test.folds[0], horizon_days=60, stage=np.full(600, 2))
+    before = made["clv"].model.interval
+    after = finished(made["clv"], Backtest([fold])).model.interval
+    assert after.stages[2].high.tolist() != before.stages[2].high.tolist()
+    assert after.stages[4].high.tolist() == before.stages[4].high.tolist()  # nobody of the fold was loyal
+    other = finished(made["clv"], test).model.interval  # 30 days are another question than 60
+    assert other.to_json() == before.to_json()
 
 
 # ---------------------------------------------------------------- the registry

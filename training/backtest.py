@@ -7,7 +7,7 @@ time rule, own-rhythm rule, BG/NBD, Pareto/NBD, and the blend; for the transitio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -22,21 +22,22 @@ from features.windows import origins
 from models.calibration import Calibration, fit_calibration, worth_it
 from models.examples import Examples, matrix
 from models.expectation import Expectation, fit_expecter
+from models.intervals import Past
 from models.rules import RULES, fit_rule
-from models.transition import TransitionModel, softmax
+from models.transition import STATES, TransitionModel, softmax
 from models.transition import log_loss as transition_losses
+from training.choice import WORTH_PROCESSES, Choice, Trial, choose, trial
 from training.dataset import Dataset, assemble, outcome
 from training.evaluate import churn_measures, value_measures
-from training.fit import Fit
+from training.fit import Fit, stages
 
 Floats = npt.NDArray[np.float64]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-WORTH_PROCESSES = 5_000  # customers; a process takes some ten seconds to import what it needs
 FAMILIES = ("bg_nbd", "pareto_nbd")
 OURS = "ritorno"
 FACTS = (
-    "lifecycle_stage", "activity_status", "order_days", "spend", "span_days", "silence_days",
+    "activity_status", "order_days", "spend", "span_days", "silence_days",
     "usual_gap_days", "at_risk_after_days",
 )  # fmt: skip
 """Features by which outcomes are told apart, and lists made."""
@@ -49,6 +50,9 @@ class Fold:
 
     customer: her id. forecasts: rung → what it expected. margin: the blend's purchase margin before calibration.
     transition: per weight of the trees, −ln P(next state) of everybody known at the origin; `known`: who they are.
+    stage: lifecycle_stage codes at the origin. interval: low and high of spend.
+    next_states, next_states_seen: from each state (row) to each, the sum of P (per weight) and how many went there.
+    trial: all mixtures of the blends at this origin.
     facts: FACTS of the buyers at the origin.
     """
 
@@ -61,6 +65,11 @@ class Fold:
     margin: Floats
     known: npt.NDArray[np.str_]
     transition: dict[float, Floats]
+    stage: npt.NDArray[np.int64]
+    interval: tuple[Floats, Floats]
+    next_states: dict[float, Floats]
+    next_states_seen: Floats
+    trial: Trial | None = None
     facts: dict[str, Floats] = field(default_factory=dict)
 
     @property
@@ -71,9 +80,14 @@ class Fold:
 
 @dataclass(frozen=True)
 class Backtest:
-    """All folds, and what they choose."""
+    """All folds, and what they choose. Our forecasts are those of the mixtures that all folds together chose."""
 
     folds: list[Fold]
+
+    @cached_property
+    def choice(self) -> Choice:
+        """The mixtures of the blends."""
+        return choose([fold.trial for fold in self.folds if fold.trial is not None])
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -82,6 +96,11 @@ class Backtest:
         if not worth_it(windows):
             return Calibration()
         return fit_calibration(*(np.concatenate(parts) for parts in zip(*windows, strict=True)))
+
+    @property
+    def past(self) -> list[Past]:
+        """What was said of spend at each origin, brought to the level that came, and what came."""
+        return [Past(fold.forecasts[OURS].spend, fold.spend, fold.stage).at_its_level() for fold in self.folds]
 
     @property
     def transition_weight(self) -> float:
@@ -145,7 +164,15 @@ def backtest(
             + ("" if fold else " (nobody to forecast)")
         )
         folds += [fold] if fold else []
-    return Backtest(folds)
+    return Backtest([_mixed(fold, Backtest(folds).choice) for fold in folds])
+
+
+def _mixed(fold: Fold, choice: Choice) -> Fold:
+    """The fold with our forecasts as the mixtures chosen would have made them."""
+    if fold.trial is None:
+        return fold
+    margin, ours = fold.trial.forecast(choice.mixtures)
+    return replace(fold, margin=margin, forecasts=fold.forecasts | {OURS: ours})
 
 
 def fold_at(log: EventLog, origin: int, horizon_days: int) -> Fold | None:
@@ -160,13 +187,18 @@ def fold_at(log: EventLog, origin: int, horizon_days: int) -> Fold | None:
     table = fit.today.table
     value = clv.predict(table)
     ours = Expectation(1 - churn.predict(table), value.order_days, value.spend / value.order_days)
+    moves = _moves(transition, truth)
     return Fold(
         origin=str(day_of(origin)), horizon_days=horizon_days, customer=np.array(table.customer_ids),
         order_days=truth.order_days[buyers], spend=truth.spend[buyers],
         forecasts={**_baselines(dataset, fit, horizon_days), OURS: ours},
         margin=churn.purchase.margins(*churn.questions(table)),
         known=np.array(dataset.today.customer_ids),
-        transition=_transition_losses(transition, truth),
+        transition={weight: transition_losses(p, truth.next_state) for weight, p in moves.items()},
+        stage=stages(table), interval=(value.low, value.high),
+        next_states={weight: _summed(truth.state, p) for weight, p in moves.items()},
+        next_states_seen=_summed(truth.state, np.eye(len(STATES))[truth.next_state]),
+        trial=trial(fit, truth.order_days[buyers], truth.spend[buyers]),
         facts={name: table.column(name).astype(np.float64) for name in FACTS},
     )  # fmt: skip
 
@@ -185,10 +217,18 @@ def _baselines(dataset: Dataset, fit: Fit, horizon_days: int) -> dict[str, Expec
     return {**rules, **families}
 
 
-def _transition_losses(model: TransitionModel, truth: Examples) -> dict[float, Floats]:
+def _moves(model: TransitionModel, truth: Examples) -> dict[float, Floats]:
+    """P(next state) of everybody, per weight of the trees."""
     base = np.log(model.markov[truth.state])
     trees = np.zeros(base.shape)
     if model.forest is not None:
         inputs = matrix(truth.table, model.expecter.expect(truth.table, model.card.horizon_days))
         trees = model.forest.margins(inputs).astype(np.float64)
-    return {weight: transition_losses(softmax(base + weight * trees), truth.next_state) for weight in WEIGHTS}
+    return {weight: softmax(base + weight * trees) for weight in WEIGHTS}
+
+
+def _summed(state: npt.NDArray[np.int64], rows: Floats) -> Floats:
+    """The rows' sums by state, shape (n_states, n_states)."""
+    sums = np.zeros((len(STATES), len(STATES)))
+    np.add.at(sums, state, rows)
+    return sums

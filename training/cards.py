@@ -85,6 +85,7 @@ def as_html(model: Model, evidence: Evidence) -> str:
         card=card, title=TITLES[card.model], predicts=PREDICTS[card.model].format(days=card.horizon_days),
         whom=WHOM[card.model], good=how_good(model, test), cannot=(*CANNOT[card.model], NEVER_SEEN),
         basis=BASES[card.basis], list_verdict=list_verdict, terms=_terms(model),
+        intervals=card.held_out if isinstance(model, ClvModel) else [],
         ladder=_ladder(card.ladder), parts=[_part(part) for part in parts(test)] if is_churn else [],
         replayed=in_all(evidence.replayed) if is_churn else [], top=_listed(evidence.replayed),
         populations=populations(evidence.today), plots=_plots(model, test),

@@ -17,15 +17,19 @@ from models.bundle import Model
 from models.calibration import Calibration
 from models.churn import ChurnModel
 from models.clv import ClvModel
+from models.intervals import fit_interval, joined
+from models.links import ORDER_DAYS, PURCHASE, SPEND
 from models.transition import TransitionModel
 from models.worth import SPEND_ITSELF, Terms
 from training import plots, registry
 from training.backtest import OURS, Backtest, backtest
 from training.cards import Evidence, as_html
+from training.choice import choice_at
 from training.dataset import Dataset, assemble
 from training.evaluate import calibration_bins
 from training.fit import AnyMade, Fit
 from training.gate import Verdict, judge, list_replaced
+from training.held_out import held_out
 from training.replay import replay, to_dicts
 from training.spread import spread_of
 
@@ -71,7 +75,7 @@ def train(
         test = backtest(log.until(now), now, dataset.plan.horizon_days, say=say)
         evidence = Evidence(test, replay(test), dataset.today)
         log_run(dataset, evidence, horizon)
-        fit = Fit(dataset, horizon)
+        fit = Fit(dataset, horizon, test.choice.recipe)
         done = []
         for name in names:
             say(f"fitting {name}")
@@ -87,7 +91,8 @@ def predict(log: EventLog, as_of: AsOf, horizon_days: int) -> pd.DataFrame:
     """
     now = instant(as_of)
     dataset = checked(assemble(log, now, horizon_days), log)
-    fit = Fit(dataset, horizon_days)
+    choice = choice_at(log.until(now), now, dataset.plan.horizon_days)
+    fit = Fit(dataset, horizon_days, choice.recipe)
     churn, value = fit.churn().model.predict(dataset.today), fit.clv().model.predict(dataset.today)
     return pd.DataFrame(
         {
@@ -118,16 +123,20 @@ def checked(dataset: Dataset, log: EventLog) -> Dataset:
 def finished(made: AnyMade, test: Backtest, terms: Terms = SPEND_ITSELF) -> AnyMade:
     """The model with what the backtest chose for it, and its card filled in."""
     model = made.model
-    card = replace(model.card, ladder=test.ladder())
+    card = replace(model.card, ladder=test.ladder(), held_out=held_out(model.name, test))
     chosen: dict[str, Any] = {"origins": [fold.origin for fold in test.folds]}
     if isinstance(model, ChurnModel):
-        comparable = model.card.horizon_days == model.card.trained["horizon_days"]
+        chosen |= {"mixtures": test.choice.to_dict([PURCHASE])}
+        comparable = all(fold.horizon_days == model.card.horizon_days for fold in test.folds)
         calibration = test.calibration if comparable else Calibration()
         card = replace(card, choice=chosen | {"calibration": asdict(calibration)}, calibration=calibration_table(test))
         return _with_model(made, replace(model, card=card, purchase=calibration.apply(model.purchase)))
     if isinstance(model, TransitionModel):
-        weight = test.transition_weight
+        weight = test.transition_weight if test.folds else model.weight
         return _with_model(made, replace(model, card=replace(card, choice=chosen | {"weight": weight}), weight=weight))
+    chosen |= {"mixtures": test.choice.to_dict([ORDER_DAYS, SPEND])}
+    if made.past is not None and test.folds and model.card.horizon_days == test.folds[0].horizon_days:
+        model = replace(model, interval=fit_interval(joined([made.past, *test.past])))
     spread = spread_of(test)
     chosen |= {"terms": terms.to_json(), "spread": spread and spread.to_json()}
     return _with_model(made, replace(model, card=replace(card, choice=chosen), terms=terms, spread=spread))

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from features.lifecycle import Policy
 from training.simulated.behaviour import behaviour_parts
 from training.simulated.campaign import (
     SILENT_DAYS,
@@ -31,8 +32,9 @@ from training.simulated.mail import MORNING, Mail, answered, consent_parts, mail
 from training.simulated.orders import order_parts
 from training.simulated.people import draw_people
 from training.simulated.season import Calendar, Floats, Ints, season_index
+from training.simulated.states import draw_states
 
-__all__ = ["SimulatedShop", "future_by_truth", "season_index", "simulate", "write"]
+__all__ = ["SimulatedShop", "future_by_truth", "next_states_by_truth", "season_index", "simulate", "write"]
 
 MECHANISMS = {
     "orders": "Erlang-k gaps (k = regularity) at purchase_rate per day of season time; gamma over customers",
@@ -113,10 +115,25 @@ def future_by_truth(
             "pd.Timestamp('2025-01-01', tz='UTC'), more than 0 days and 1 draw or more. Change the one that is not so."
         )
     until = as_of + pd.Timedelta(days=horizon_days)
-    calendar = _calendar(shop.settings, max(shop.settings.days, (until - _opening(shop.settings)).days + 1))
+    calendar = _calendar_until(shop.settings, until)
     days = calendar.day(as_of), calendar.day(until)
     dice = np.random.default_rng(seed)
     return draw_future(shop.truth, _turns_of(shop), _campaign_of(shop), calendar, days, draws, dice)
+
+
+def next_states_by_truth(
+    shop: SimulatedShop, as_of: pd.Timestamp, policy: Policy, draws: int = 100, seed: int = 0
+) -> pd.DataFrame:
+    """P(each state at as_of + policy.horizon_days) from everybody's true state at as_of (UTC), as a share of draws.
+
+    One row per customer touched by as_of: customer_id, then models.transition.STATES by position. The stage and
+    status of each drawn life are read off its events by the features, under the policy.
+    """
+    calendar = _calendar_until(shop.settings, as_of + pd.Timedelta(days=policy.horizon_days))
+    dice = np.random.default_rng(seed)
+    return draw_states(
+        shop.truth, _turns_of(shop), shop.events, _campaign_of(shop), calendar, as_of, policy, draws, dice
+    )
 
 
 def write(shop: SimulatedShop, folder: str | Path) -> list[Path]:
@@ -149,6 +166,11 @@ def _opening(settings: Settings) -> pd.Timestamp:
 
 def _calendar(settings: Settings, days: int) -> Calendar:
     return Calendar.of(_opening(settings), days)
+
+
+def _calendar_until(settings: Settings, until: pd.Timestamp) -> Calendar:
+    """The shop's calendar, longer if need be."""
+    return _calendar(settings, max(settings.days, (until - _opening(settings)).days + 1))
 
 
 def _dice(seed: int, subject: str) -> np.random.Generator:

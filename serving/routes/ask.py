@@ -14,7 +14,7 @@ from models.reasons import Language
 from serving.current import Current
 from serving.fresh import Fresh
 from serving.keyring import Keyring
-from serving.problems import NotJson
+from serving.problems import WrongMedia
 from serving.scoring import Scorer
 
 Answer = TypeVar("Answer")
@@ -44,6 +44,7 @@ def as_json(answer: object) -> Response:
 
 CurrentNow = Annotated[Current, Depends(_current)]
 ScorerNow = Annotated[Scorer, Depends(_scorer)]
+Changes = Annotated[bool, Query(description="Add what has moved the churn probability since the last score.")]
 Explain = Annotated[bool, Query(description="Add the reasons behind the churn probability.")]
 HorizonDays = Annotated[
     int | None,
@@ -53,16 +54,16 @@ Lang = Annotated[Language, Query(description="Language of the reasons.")]
 
 
 async def json_only(request: Request) -> None:
-    """Raises NotJson unless the request's header says that its body is JSON; without it the body is not parsed."""
+    """Raises WrongMedia unless the request's header says that its body is JSON; without it the body is not parsed."""
     found = request.headers.get("content-type", "")
     kind = found.split(";")[0].strip().lower()
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-        raise NotJson(
+        raise WrongMedia(
             f"Content-Type: found {found!r}, expected application/json. Send the header Content-Type: application/json"
         )
 
 
-async def recorded(request: Request, what: str, rows: int) -> None:
+async def recorded(request: Request, what: str, rows: int, act: str = "list downloaded") -> None:
     """Note in the audit that a list leaves the house, before it does; where there are keys, and so somebody to name.
 
     Raises StateError: what cannot be recorded is not handed out.
@@ -72,7 +73,7 @@ async def recorded(request: Request, what: str, rows: int) -> None:
         from serving.audit import record
 
         who = str(request.state.key)
-        await asyncio.to_thread(record, keyring.url, who, "list downloaded", what, rows, now())
+        await asyncio.to_thread(record, keyring.url, who, act, what, rows, now())
 
 
 def now() -> dt.datetime:

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Request, Response
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from serving.batch import score_all, weight
+from serving.history import History
 from serving.problems import PROBLEMS, described
 from serving.records import ScoreRecord, ScoresAnswer, ScoresRequest
-from serving.routes.ask import Explain, HorizonDays, Lang, as_json, fresh_of, json_only, now, work
+from serving.routes.ask import Changes, Explain, HorizonDays, Lang, as_json, fresh_of, json_only, now, work
+from serving.routes.bare import BareRoute
 
-router = APIRouter(prefix="/v1", tags=["scores"], responses=PROBLEMS)
+Months = Annotated[int, Query(ge=1, le=120, description="Past month ends.")]
+
+router = APIRouter(prefix="/v1", tags=["scores"], responses=PROBLEMS, route_class=BareRoute)
 
 
 @router.get("/customers/{customer_id:path}/scores", response_model=ScoreRecord)
 async def customer_scores(
-    request: Request, customer_id: str, explain: Explain = False, lang: Lang = "en", horizon_days: HorizonDays = None
-) -> Response:
+    request: Request, customer_id: str, explain: Explain = False, lang: Lang = "en", horizon_days: HorizonDays = None,
+    changes: Changes = False,
+) -> Response:  # fmt: skip
     """Everything the models say of one customer."""
-    return as_json(fresh_of(request).over(horizon_days).one(customer_id, now(), explain, lang))
+    fresh = fresh_of(request).over(horizon_days)
+    record = fresh.one(customer_id, now(), explain, lang)
+    if changes:
+        record = record | {"changes": await asyncio.to_thread(fresh.changes, customer_id, lang)}
+    return as_json(record)
+
+
+@router.get("/customers/{customer_id:path}/history", response_model=History)
+async def customer_history(request: Request, customer_id: str, months: Months = 24) -> Response:
+    """Since when she has stood where, with the numbers behind it; and her scores at past month ends, computed anew."""
+    fresh = fresh_of(request)
+    return as_json(await asyncio.to_thread(fresh.history, customer_id, months, now()))
 
 
 @router.post(
