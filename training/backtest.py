@@ -36,7 +36,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 FAMILIES = ("bg_nbd", "pareto_nbd")
 OURS = "ritorno"
 FACTS = (
-    "lifecycle_stage", "activity_status", "order_days", "spend", "spend_per_order_day", "silence_days",
+    "activity_status", "order_days", "spend", "span_days", "silence_days",
     "usual_gap_days", "at_risk_after_days",
 )  # fmt: skip
 """Features by which outcomes are told apart, and lists made."""
