@@ -36,7 +36,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 FAMILIES = ("bg_nbd", "pareto_nbd")
 OURS = "ritorno"
 FACTS = (
-    "lifecycle_stage", "activity_status", "order_days", "spend", "spend_per_order_day", "silence_days",
+    "activity_status", "order_days", "spend", "span_days", "silence_days",
     "usual_gap_days", "at_risk_after_days",
 )  # fmt: skip
 """Features by which outcomes are told apart, and lists made."""
@@ -163,7 +163,8 @@ def backtest(
             + ("" if fold else " (nobody to forecast)")
         )
         folds += [fold] if fold else []
-    return Backtest([_mixed(fold, Backtest(folds).choice) for fold in folds])
+    choice = Backtest(folds).choice
+    return Backtest([_mixed(fold, choice) for fold in folds])
 
 
 def _mixed(fold: Fold, choice: Choice) -> Fold:
@@ -171,7 +172,9 @@ def _mixed(fold: Fold, choice: Choice) -> Fold:
     if fold.trial is None:
         return fold
     margin, ours = fold.trial.forecast(choice.mixtures)
-    return replace(fold, margin=margin, forecasts=fold.forecasts | {OURS: ours})
+    ratio = ours.spend / np.maximum(fold.forecasts[OURS].spend, 1e-9)  # the interval goes along with its forecast
+    low, high = (bound * ratio for bound in fold.interval)
+    return replace(fold, margin=margin, forecasts=fold.forecasts | {OURS: ours}, interval=(low, high))
 
 
 def fold_at(log: EventLog, origin: int, horizon_days: int) -> Fold | None:
