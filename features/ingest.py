@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from features.doctor import MAX_BAD_SHARE, Checkup, Doctor, judge_history_anew
 from features.erased import erased
@@ -46,7 +47,7 @@ def ingest(
         if checkup.errors:
             keep(Path(store), checkup, _named(source), now_us, added=0)
         checkup.raise_if_unfit()
-        fresh, refused = erased(Path(store)).without(to_log(checkup.rows))
+        fresh, refused = erased(Path(store)).without(to_log(checkup.rows, keep_rows=False))
         if refused:
             checkup.add(
                 "warning", "erased_customers", refused, "events of customers who were erased at their request",
@@ -89,19 +90,34 @@ def checkup_of(
     return doctor.checkup(max_bad_share)
 
 
-def to_log(rows: Rows) -> EventLog:
-    """Examined rows as a log. A message counts once, and so does a row that several files have."""
+def to_log(rows: Rows, keep_rows: bool = True) -> EventLog:
+    """Examined rows as a log. A message counts once, and so does a row that several files have.
+
+    keep_rows: False for a large load, whose rows are given up as the log is made: both would not fit in memory.
+    """
+    names = {"events": "event", "channels": "channel", "categories": "category", "campaigns": "campaign"}
+    currency = next(iter(rows.currencies), "")
+    own = {key: rows.names[name] for key, name in names.items()}
+    ids, customer = _in_the_order_of_bytes(rows)
+    return build_log(ids, customer, _columns(rows, keep_rows), currency, **own)
+
+
+def _in_the_order_of_bytes(rows: Rows) -> tuple[list[str], npt.NDArray[np.int32]]:
+    """The ids sorted by their UTF-8 bytes, and each row's place among them."""
     encoded = [name.encode() for name in rows.ids]
     ranked = sorted(range(len(encoded)), key=encoded.__getitem__)
     rank = np.empty(len(encoded), np.int32)
     rank[ranked] = np.arange(len(encoded))
+    return [rows.ids[i] for i in ranked], rank[rows.customer]
+
+
+def _columns(rows: Rows, keep_rows: bool) -> dict[str, npt.NDArray[np.generic]]:
+    """What `build_log` takes, row_key among it."""
     counted = mixed([rows.content, rows.occurrence])
-    columns = {name: column.astype(DTYPES[name], copy=False) for name, column in rows.columns.items()}
-    columns["row_key"] = np.where(rows.is_message, rows.content, counted)
-    names = {"events": "event", "channels": "channel", "categories": "category", "campaigns": "campaign"}
-    currency = next(iter(rows.currencies), "")
-    own = {key: rows.names[name] for key, name in names.items()}
-    return build_log([rows.ids[i] for i in ranked], rank[rows.customer], columns, currency, **own)
+    columns = rows.columns | {"row_key": np.where(rows.is_message, rows.content, counted)}
+    if not keep_rows:
+        rows.give_up()
+    return {name: column.astype(DTYPES[name], copy=False) for name, column in columns.items()}
 
 
 def _named(source: Source) -> str:

@@ -6,6 +6,7 @@ import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -195,22 +196,24 @@ class EventLog:
 
 
 def build_log(
-    customer_ids: Sequence[str], customer: npt.NDArray[np.integer], columns: Columns,
+    customer_ids: Sequence[str], customer: npt.NDArray[np.integer], columns: dict[str, npt.NDArray[Any]],
     currency: str = "", **own_names: Sequence[str],
 ) -> EventLog:  # fmt: skip
     """A log from rows in any order; of rows of one customer with the same row_key the first one counts.
 
     customer: per row, the position of its id in customer_ids, which must be sorted by UTF-8 bytes and distinct.
-    columns: the columns of `DTYPES` but `link`; missing ones are filled with "unknown".
+    columns: the columns of `DTYPES` but `link`; missing ones are filled with "unknown". The dict is emptied: of a
+    large load, rows as they came and rows in order do not fit in memory together.
     own_names: the shop's own events, channels, categories, campaigns.
     Ties in time are ordered by event, then row_key, so that the log does not depend on the order of the rows.
     """
     filled = {name: _column(columns, name, len(customer)) for name in DTYPES if name != "link"}
+    columns.clear()
     order, sizes, filled["ts"] = in_order(customer, filled, len(customer_ids))
     ordered: dict[str, npt.NDArray[np.generic]] = {}
     for name in list(filled):  # one at a time: a large load holds each column only once
         ordered[name] = filled.pop(name)[order]
-    place = np.repeat(np.arange(len(customer_ids)), sizes)
+    place = np.repeat(np.arange(len(customer_ids), dtype=np.int32), sizes)
     ordered["link"] = link_refunds(place, ordered["event"], ordered["order_key"])
     ends = np.cumsum(sizes)
     names = {key: tuple(own_names.get(key, ())) for key in OWN_NAMES.values()}

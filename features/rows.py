@@ -27,6 +27,9 @@ MISSING = {"event": 0, "channel": UNKNOWN_CHANNEL, "category": UNKNOWN_CATEGORY,
 SOURCE = {"campaign": "campaign_id"}
 """The contract's column that a coded column comes from, where it is called otherwise."""
 
+BLOCK_ROWS = 8_000_000  # rows joined into one piece while more are read
+
+Part = dict[str, npt.NDArray[np.generic]]
 Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
 
@@ -59,6 +62,12 @@ class Rows:
         """Per row: how many rows before it in its file have the same customer and content."""
         return occurrences(self.customer, len(self.ids), self.content, self.file)
 
+    def give_up(self) -> None:
+        """Let go of everything but how many rows there are, and whose."""
+        self.columns.clear()
+        self.content = np.empty(0, np.uint64)
+        self.__dict__.pop("occurrence", None)
+
     def is_event(self, name: str) -> npt.NDArray[np.bool_]:
         """Which rows are events of this (known) name."""
         return np.asarray(self.columns["event"] == EVENT_NAMES.index(name))
@@ -86,14 +95,15 @@ class Coder:
         self._customers: dict[str, int] = {}
         self._names: dict[str, dict[str, int]] = {name: {} for name in OWN_NAMES}
         self._first_ts: dict[str, list[int]] = {name: [] for name in OWN_NAMES}
-        self._parts: list[dict[str, npt.NDArray[np.generic]]] = []
+        self._parts: list[Part] = []
+        self._blocks, self._loose = 0, 0  # how many parts are blocks, how many rows are in none yet
         self._currencies: Counter[str] = Counter()
         self._given: set[str] = set()
 
     def add(self, typed: pd.DataFrame, file: int | npt.NDArray[np.integer] = 0) -> None:
         """Code a batch; file: which one it is from, or each of its rows."""
         ts = typed["ts"].to_numpy(np.int64)
-        part: dict[str, npt.NDArray[np.generic]] = {
+        part: Part = {
             "ts": ts, "amount": typed["amount_minor"].to_numpy(np.int64),
             "discount": typed["discount_minor"].to_numpy(np.int64),
             "file": np.broadcast_to(np.asarray(file, np.int16), len(typed)).copy(),
@@ -112,6 +122,9 @@ class Coder:
             self._currencies.update({str(code): int(n) for code, n in typed["currency"].value_counts().items()})
         self._given.update(typed.columns)
         self._parts.append(part)
+        self._loose += len(typed)
+        if self._loose >= BLOCK_ROWS:
+            self._to_block()
 
     def rows(self) -> Rows:
         """Everything that was added; the coder is empty afterwards."""
@@ -163,11 +176,22 @@ class Coder:
         code = {text: FIRST_OWN[name] + i for i, text in enumerate(own)} | {text: i for i, text in enumerate(known)}
         return np.array([*(code[text] for text in self._names[name]), MISSING[name]], np.int32), own
 
+    def _to_block(self) -> None:
+        """Join the loose parts: a hundred million rows in small pieces would leave holes that stay with the process."""
+        loose, self._parts[self._blocks :] = self._parts[self._blocks :], []
+        self._parts.append({name: _joined(loose, name) for name in sorted({name for part in loose for name in part})})
+        self._blocks, self._loose = self._blocks + 1, 0
+
     def _column(self, name: str) -> npt.NDArray[np.generic]:
         """One column of all parts, which lose it."""
         empty = {"customer": np.int32, "content": np.uint64, "is_message": np.bool_, "file": np.int16}
-        pieces = [part.pop(name) if name in part else _unknown(name, len(part["file"])) for part in self._parts]
-        return np.concatenate(pieces) if pieces else np.empty(0, empty.get(name, np.int64))
+        return _joined(self._parts, name) if self._parts else np.empty(0, empty.get(name, np.int64))
+
+
+def _joined(parts: Sequence[Part], name: str) -> npt.NDArray[np.generic]:
+    """A column of these parts end to end; they lose it, all but their `file`, which says how long they are."""
+    take = dict.get if name == "file" else dict.pop
+    return np.concatenate([take(part, name) if name in part else _unknown(name, len(part["file"])) for part in parts])
 
 
 def _unknown(name: str, length: int) -> npt.NDArray[np.generic]:

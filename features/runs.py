@@ -144,7 +144,7 @@ def _after_their_orders(
     refund = np.flatnonzero((event == REFUND) & (order_key != 0) & (instants % DAY_US == 0))
     if not len(refund):
         return instants
-    order = np.flatnonzero(np.isin(order_key, order_key[refund]) & np.isin(event, REFUNDABLE))
+    order = _with_a_key_of(refund, np.isin(event, REFUNDABLE), order_key)
     rows = np.concatenate([order, refund])
     day = instants[rows] // DAY_US
     is_refund = np.arange(len(rows)) >= len(order)
@@ -172,12 +172,17 @@ def link_refunds(
     refund = np.flatnonzero((event == REFUND) & (order_key != 0))
     if not len(refund):
         return link
-    ordered = np.isin(order_key, order_key[refund])
-    for refundable in (np.isin(event, REFUNDABLE), event.astype(np.int64) >= FIRST_CUSTOM):
+    for refundable in (np.isin(event, REFUNDABLE), np.asarray(event, np.int64) >= FIRST_CUSTOM):
         source = refund[link[refund] == 0]
-        target = _latest_before(source, np.flatnonzero(ordered & refundable), customer, order_key)
+        target = _latest_before(source, _with_a_key_of(refund, refundable, order_key), customer, order_key)
         link[source] = np.where(target >= 0, source - target, 0)
     return link
+
+
+def _with_a_key_of(refund: Int64s, refundable: npt.NDArray[np.bool_], order_key: npt.NDArray[np.generic]) -> Int64s:
+    """The refundable rows that bear an order_key of these refunds: looked for among them only, not in the whole log."""
+    rows = np.flatnonzero(refundable & (order_key != 0))
+    return rows[np.isin(order_key[rows], order_key[refund])]
 
 
 def _latest_before(

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from features.table import Table
 from models.examples import EXPECTED
 from models.phrases import PHRASES
-from models.reasons import FAINTEST, MOST, SENTENCES, SUBJECT_NAMES, Language, Row, by_subject
+from models.reasons import FAINTEST, MOST, SUBJECT_NAMES, by_subject
+from models.sentences import SENTENCES, Language, Row
 
 Floats = npt.NDArray[np.float64]
 Contributions = tuple[Floats, Floats, float]

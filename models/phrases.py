@@ -14,13 +14,27 @@ MONTHS = {
     ),
 }  # fmt: skip
 
+CHANNELS: dict[str, tuple[str, str]] = {
+    "unknown": ("unknown", "non noto"),
+    "web": ("the website", "sito web"),
+    "app": ("the app", "app"),
+    "store": ("a store", "negozio"),
+    "email": ("e-mail", "e-mail"),
+    "paid_search": ("paid search", "annunci sui motori di ricerca"),
+    "seo": ("unpaid search", "motori di ricerca"),
+    "social": ("social media", "social"),
+    "affiliate": ("affiliates", "affiliati"),
+    "direct": ("a direct visit", "accesso diretto"),
+}
+"""What the contract's channels are called; a shop's own names stay as they are."""
+
 PHRASES: dict[str, tuple[str, str]] = {
     "typical": (" (typical: {value}).", " (tipico: {value})."),
     "typical_money": (" (typical: {value:2}).", " (tipico: {value:2})."),
     "since": ("{now} On {date}: {then}.", "{now} Prima ({date}): {then}."),
     "rhythm_ago": (
         "Ordered every {gap:day|days}, silent for {silence}.",
-        "Ordinava ogni {gap:giorno|giorni}, tace da {silence}.",
+        "Ordinava ogni {gap:giorno|giorni}, non ordina da {silence}.",
     ),
     "rhythm_today": (
         "Orders every {gap:day|days}, most recently {on}.",
@@ -28,7 +42,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "daily_ago": (
         "Ordered every day, silent for {silence:day|days}.",
-        "Ordinava ogni giorno, tace da {silence:giorno|giorni}.",
+        "Ordinava ogni giorno, non ordina da {silence:giorno|giorni}.",
     ),
     "daily_today": ("Orders every day, most recently {on}.", "Ordina ogni giorno, l'ultima volta {on}."),
     "once_ago": ("Ordered once, {silence:day|days} ago.", "Ha ordinato una volta sola, {silence:giorno|giorni} fa."),
@@ -45,7 +59,7 @@ PHRASES: dict[str, tuple[str, str]] = {
         "Ordered on {days:day|days} of the last {window}", "Ha ordinato in {days:giorno|giorni} degli ultimi {window}",
     ),
     "recent_none": ("No order in the last {window} days", "Nessun ordine negli ultimi {window} giorni"),
-    "value": ("Average order {value:2}{currency}", "Ordine medio {value:2}{currency}"),
+    "value": ("Average order {value:2}{currency}", "Valore medio dell'ordine: {value:2}{currency}"),
     "refunds": (
         "{refunds:refund|refunds}, {orders:order|orders} kept.",
         "{refunds:rimborso|rimborsi}, {orders:ordine|ordini} non rimborsati per intero.",
@@ -59,10 +73,11 @@ PHRASES: dict[str, tuple[str, str]] = {
     "sessions": ("{times:visit|visits} in the last 30 days", "{times:visita|visite} negli ultimi 30 giorni"),
     "carts": (
         "{products:product|products} put into the cart in the last 30 days.",
-        "{products:prodotto messo|prodotti messi} nel carrello negli ultimi 30 giorni.",
+        "{products:prodotto aggiunto|prodotti aggiunti} al carrello negli ultimi 30 giorni.",
     ),
     "carts_none": (
-        "Nothing put into the cart in the last 30 days.", "Nulla messo nel carrello negli ultimi 30 giorni.",
+        "Nothing put into the cart in the last 30 days.",
+        "Nessun prodotto aggiunto al carrello negli ultimi 30 giorni.",
     ),
     "abandoned": (
         "Left a cart without ordering on {days:day|days} of the last 30.",
@@ -72,7 +87,7 @@ PHRASES: dict[str, tuple[str, str]] = {
         "No cart left without an order in the last 30 days.",
         "Nessun carrello lasciato senza ordine negli ultimi 30 giorni.",
     ),
-    "unsubscribed": ("Has unsubscribed from e-mail.", "Ha disdetto le e-mail."),
+    "unsubscribed": ("Has unsubscribed from e-mail.", "Ha annullato l'iscrizione alle e-mail."),
     "email": (
         "{sent:e-mail|e-mails} sent and {opened:open|opens} in the last 90 days.",
         "Negli ultimi 90 giorni {sent:e-mail inviata|e-mail inviate} e {opened:apertura|aperture}.",
@@ -90,42 +105,45 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "rating": ("Latest review: {stars:star|stars}.", "Ultima recensione: {stars:stella|stelle}."),
     "advocacy": (
-        "{acts:referral or good review|referrals and good reviews} in the last 365 days.",
-        "{acts:passaparola o buona recensione|tra passaparola e buone recensioni} negli ultimi 365 giorni.",
+        "{acts:referral or good rating|referrals and good ratings} in the last 365 days.",
+        "{acts:passaparola o giudizio positivo|tra passaparola e giudizi positivi} negli ultimi 365 giorni.",
     ),
     "advocacy_none": (
-        "No referral or good review in the last 365 days.",
-        "Nessun passaparola o buona recensione negli ultimi 365 giorni.",
+        "No referral or good rating in the last 365 days.",
+        "Nessun passaparola né giudizio positivo negli ultimi 365 giorni.",
     ),
     "app_share": ("{percent}% of orders in the app.", "{percent}% degli ordini nell'app."),
     "store_share": ("{percent}% of orders in a store.", "{percent}% degli ordini in negozio."),
-    "first_channel": ("First came by: {channel}.", "Primo canale: {channel}."),
-    "last_channel": ("Latest channel: {channel}.", "Ultimo canale: {channel}."),
-    "channel_unknown": ("No event with a known channel.", "Nessun evento con un canale noto."),
-    "order_channel_unknown": ("No order with a known channel.", "Nessun ordine con un canale noto."),
+    "first_channel": ("First came by: {channel}.", "Primo contatto: {channel}."),
+    "last_channel": ("Latest channel: {channel}.", "Ultimo contatto: {channel}."),
+    "channel_unknown": ("Channel of contact unknown.", "Canale di contatto non noto."),
+    "order_channel_unknown": ("Channel of orders unknown.", "Canale degli ordini non noto."),
     "discounts": ("{percent}% of orders with a discount.", "{percent}% degli ordini con uno sconto."),
     "discounts_none": ("No order with a discount.", "Nessun ordine con uno sconto."),
-    "coupons": ("Coupons per order: {coupons:2}.", "Buoni per ordine: {coupons:2}."),
-    "coupons_none": ("No coupon redeemed.", "Nessun buono usato."),
+    "coupons": ("Coupons per order: {coupons:2}.", "Buoni sconto per ordine: {coupons:2}."),
+    "coupons_none": ("No coupon redeemed.", "Nessun buono sconto usato."),
     "order_quantity": ("{number:item|items} an order", "{number:articolo|articoli} per ordine"),
     "order_quantity_unknown": ("Items per order unknown.", "Articoli per ordine non noti."),
     "order_categories": ("Ordered from {number:category|categories}", "Ha ordinato in {number:categoria|categorie}"),
     "order_categories_unknown": ("Categories of orders unknown.", "Categorie degli ordini non note."),
     "weekend_order_share": ("{percent}% of orders at the weekend.", "{percent}% degli ordini nel fine settimana."),
     "weekend_order_share_none": ("No order at the weekend.", "Nessun ordine nel fine settimana."),
-    "evening_order_share": ("{percent}% of orders in the evening.", "{percent}% degli ordini di sera."),
-    "evening_order_share_none": ("No order in the evening.", "Nessun ordine di sera."),
+    "evening_order_share": (
+        "{percent}% of orders in the evening (18–24 UTC).",
+        "{percent}% degli ordini di sera (18–24 UTC).",
+    ),
+    "evening_order_share_none": ("No order in the evening (18–24 UTC).", "Nessun ordine di sera (18–24 UTC)."),
     "time_unknown": ("Time of day of orders unknown.", "Ora degli ordini non nota."),
     "last_year": (
-        "Ordered on {days:day|days} of the same season last year.",
-        "Ha ordinato in {days:giorno|giorni} della stessa stagione un anno fa.",
+        "Ordered on {days:day|days} of the same weeks last year.",
+        "Ha ordinato in {days:giorno|giorni} dello stesso periodo dell'anno scorso.",
     ),
-    "last_year_none": ("No order in the same season last year.", "Nessun ordine nella stessa stagione un anno fa."),
+    "last_year_none": ("No order in the same weeks last year.", "Nessun ordine nello stesso periodo dell'anno scorso."),
     "other": ("{text}: {value}.", "{text}: {value}."),
     "other_unknown": ("{text}: not known.", "{text}: non noto."),
     "shop_season": (
         "In past years the shop had {percent}% of its usual orders in the season that follows.",
-        "Negli anni passati il negozio ha avuto nella stagione che segue il {percent}% degli ordini abituali.",
+        "Negli anni passati, nel periodo che segue, il negozio ha avuto il {percent}% degli ordini abituali.",
     ),
     "season": ("The time of year: {date}.", "Il periodo dell'anno: {date}."),
 }  # fmt: skip

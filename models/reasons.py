@@ -1,84 +1,46 @@
 """Why a churn probability differs from the shop's, as sentences that are true of her, in English and Italian.
 
-The exact contributions to the log-odds of churn (`ChurnModel.contributions`) are summed by subject: features of one
-subject move together, and one of them alone would be an accident of the fit. What counts is the difference from the
-mean customer of the shop. A sentence states facts out of her own row; whether they raise or lower churn is said beside.
+The exact contributions to the log-odds of churn (`ChurnModel.contributions`) are summed by subject (models.subjects).
+What counts is the difference from the mean customer of the shop. A sentence (models.sentences) states facts out of her
+own row; whether they raise or lower churn is said beside, and whether the shop can do something about it.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from features.catalogue import CATALOGUE
-from features.catalogue.orders import WINDOWS
-from features.events import CHANNEL_NAMES, DAY_US, FIRST_CUSTOM
 from features.table import Table
 from models.churn import ChurnModel
 from models.examples import EXPECTED
-from models.phrases import MONTHS, PHRASES
+from models.sentences import SENTENCES, Row
+from models.sentences import Language as Language  # callers need no other file to ask for reasons
+from models.subjects import SUBJECTS
 
 Floats = npt.NDArray[np.float64]
-Language = Literal["en", "it"]
-
-SUBJECTS: dict[str, tuple[str, ...]] = {
-    "rhythm": (
-        "silence_days", "usual_gap_days", "mean_gap_days", "gap_deviation_days", "last_gap_days", "largest_gap_days",
-        "smallest_gap_days", "at_risk_after_days", "lapsed_after_days", "silence_to_mean_gap", "silence_to_largest_gap",
-        "silence_deviations", "last_gap_deviations", "activity_status", "days_since_any_event",
-        "expected_purchase_logit", "expected_order_days_log",
-    ),
-    "frequency": ("orders", "order_days", "order_rate", "orders_per_order_day", "lifecycle_stage"),
-    "tenure": ("tenure_days", "span_days", "days_known"),
-    "recent": (
-        *(f"order_days_{days}d" for days in WINDOWS), "order_days_30d_before", "order_days_trend_30d",
-        "order_days_last_horizon", "orders_decayed_14d", "orders_decayed_45d", "orders_decayed_120d",
-    ),
-    "value": (
-        "spend", *(f"spend_{days}d" for days in WINDOWS), "spend_last_horizon", "spend_per_order_day",
-        "average_order_value", "first_order_value", "last_order_value", "largest_order_value", "smallest_order_value",
-        "spend_decayed_14d", "spend_decayed_45d", "spend_decayed_120d", "log_spend_per_order_day",
-        "expected_order_value_log",
-    ),
-    "refunds": ("refunds", "refund_share", "loose_refunds"),
-    "visits": ("visits_7d", "visits_30d", "visits_90d", "visits_trend_30d", "sessions_30d", "sessions_trend_30d"),
-    "carts": ("carts_30d", "abandoned_cart_days_30d"),
-    "email": (
-        "emails_sent_90d", "emails_opened_30d", "emails_opened_90d", "emails_clicked_90d", "email_open_share_90d",
-        "is_unsubscribed",
-    ),
-    "ads": ("ads_clicked_90d",),
-    "service": ("tickets_90d",),
-    "advocacy": ("advocacy_365d", "last_rating"),
-    "channel": ("app_share", "store_share", "first_channel", "last_channel"),
-    "discounts": ("discount_share", "coupon_share"),
-    "basket": ("order_quantity", "order_categories"),
-    "habits": ("weekend_order_share", "evening_order_share"),
-    "season": ("day_of_year", "order_days_same_window_last_year", "spend_same_window_last_year", "season_index"),
-}  # fmt: skip
-SUBJECTS["other"] = tuple(name for name in CATALOGUE if not any(name in names for names in SUBJECTS.values()))
-"""Each input of the churn model under its subject; the expectation's own part belongs to the rhythm.
-
-A new feature is `other` until it is given a subject and words of its own: then its declared text is what is said.
-"""
 
 SUBJECT_NAMES = tuple(SUBJECTS)
-EPOCH = dt.date(1970, 1, 1)
-
 MOST = 5
 FAINTEST = 0.02  # log-odds: about half a point of probability; less is no reason
+ACTIONABLE = frozenset({
+    "silence_days", "visits_30d", "sessions_30d", "abandoned_cart_days_30d", "carts_30d", "emails_sent_90d",
+    "emails_opened_90d", "ads_clicked_90d", "tickets_90d", "refunds", "discount_share", "coupon_share",
+})  # fmt: skip
+"""Features that a message, an offer or care can change; where they raise churn, somebody can act on them today."""
 
 
 @dataclass(frozen=True)
 class Reason:
-    """One subject's part. weight: log-odds of churn it adds, against the mean customer; typical_value: the median's."""
+    """One subject's part. weight: log-odds of churn it adds, against the mean customer; typical_value: the median's.
+
+    actionable: it raises churn, and the shop can do something about it: write, remind, help, make an offer.
+    """
 
     subject: str
     feature: str
@@ -87,6 +49,7 @@ class Reason:
     direction: Literal["raises", "lowers"]
     weight: float
     text: str
+    actionable: bool
 
 
 @dataclass(frozen=True)
@@ -179,245 +142,5 @@ def _of_row(row: Row, weights: Floats, most: int) -> list[Reason]:
 def _reason(row: Row, subject: str, weight: float) -> Reason:
     feature, text = SENTENCES[subject](row)
     direction: Literal["raises", "lowers"] = "raises" if weight > 0 else "lowers"
-    return Reason(subject, feature, row.known(feature), row.usual(feature), direction, weight, text)
-
-
-# ---------------------------------------------------------------- what a sentence is made from
-
-
-@dataclass(frozen=True)
-class Row:
-    """One customer's facts, and how to say them."""
-
-    facts: Table
-    at: int
-    lang: Language
-    medians: Mapping[str, float]
-    weights: Mapping[str, float]
-    sign: int = 1
-
-    def __getitem__(self, name: str) -> float:
-        """A feature of hers; NaN if unknown."""
-        return self._numbers[self.facts.position[name]]
-
-    @cached_property
-    def _numbers(self) -> list[float]:
-        numbers: list[float] = self.facts.values[self.at].tolist()
-        return numbers
-
-    def known(self, name: str) -> float | None:
-        """A feature of hers; None if unknown."""
-        value = self[name]
-        return None if value != value else value
-
-    def usual(self, name: str) -> float | None:
-        """The shop's median of a feature; None if unknown."""
-        value = self.medians.get(name, float("nan"))
-        return None if value != value else value
-
-    def say(self, key: str, **numbers: float | str) -> str:
-        """A phrase in her reader's language."""
-        return _said(key, self.lang, tuple(numbers.items()))
-
-    def with_usual(self, key: str, feature: str, **numbers: float | str) -> str:
-        """A phrase, and the shop's median of its feature in brackets if there is one."""
-        usual = self.usual(feature)
-        text = self.say(key, **numbers)
-        return text + "." if usual is None else text + self.say("typical", value=usual)
-
-    def heaviest(self, names: Sequence[str]) -> str:
-        """The feature among these that pushes hardest in the subject's direction."""
-        return max(names, key=lambda name: self.sign * self.weights.get(name, 0.0))
-
-    def date(self, days_before: float = 0) -> str:
-        """The day so many days before as_of, in words."""
-        day = self._day(days_before)
-        number = "1º" if self.lang == "it" and day.day == 1 else day.day
-        return f"{number} {MONTHS[self.lang][day.month - 1]} {day.year}"
-
-    def on(self, days_before: float) -> str:
-        """That day with its preposition or article: on 11 January, l'11 gennaio, il 3 marzo."""
-        if self.lang == "en":
-            return f"on {self.date(days_before)}"
-        return ("l'" if self._day(days_before).day in (8, 11) else "il ") + self.date(days_before)
-
-    def _day(self, days_before: float) -> dt.date:
-        as_of = int(self.facts.as_ofs[self.facts.as_of[self.at]])
-        return EPOCH + dt.timedelta(days=as_of // DAY_US - int(days_before))
-
-    def channel(self, name: str) -> str:
-        """A channel feature's code as the channel's name."""
-        code = int(self[name])
-        return CHANNEL_NAMES[code] if code < FIRST_CUSTOM else self.facts.log.channels[code - FIRST_CUSTOM]
-
-
-@lru_cache(maxsize=16_384)
-def _said(key: str, lang: Language, numbers: tuple[tuple[str, float | str], ...]) -> str:
-    """Kept: most of what is said of one customer is said of many."""
-    words = {name: value if isinstance(value, str) else Number(value, lang) for name, value in numbers}
-    return PHRASES[key][0 if lang == "en" else 1].format(**words)
-
-
-class Number:
-    """A number as its language writes it: `{n}` alone, `{n:order|orders}` with its noun, `{n:2}` as money."""
-
-    def __init__(self, value: float, lang: Language) -> None:
-        """Whole numbers without decimals; below ten one decimal, if it has one; from ten on rounded."""
-        self.value, self.lang = value, lang
-
-    def __format__(self, spec: str) -> str:
-        """See the class."""
-        if spec == "2":
-            return self._localised(f"{self.value:,.2f}")
-        text = self._localised(
-            f"{self.value:,.1f}".removesuffix(".0") if abs(self.value) < 9.95 else f"{self.value:,.0f}"
-        )
-        if not spec:
-            return text
-        one, many = spec.split("|")
-        return f"{text} {one if text == '1' else many}"
-
-    def _localised(self, text: str) -> str:
-        return text if self.lang == "en" else text.translate(str.maketrans(",.", ".,"))
-
-
-def _percent(share: float) -> float:
-    """As whole per cent; 0 and 100 only where it is exactly that."""
-    return float(np.clip(round(share * 100), 1, 99)) if 0 < share < 1 else share * 100
-
-
-# ---------------------------------------------------------------- a sentence a subject
-
-
-def _rhythm(row: Row) -> tuple[str, str]:
-    silence = row["silence_days"]
-    when = "today" if silence == 0 else "ago"
-    if row["order_days"] <= 1:
-        key = "once" if row["orders"] == 1 else "one_day"
-        return "silence_days", row.say(f"{key}_{when}", silence=silence, on=row.on(silence))
-    gap = row["mean_gap_days"]
-    key = "daily" if gap < 1.05 else "rhythm"
-    return "silence_days", row.say(f"{key}_{when}", gap=gap, silence=silence, on=row.on(silence))
-
-
-def _frequency(row: Row) -> tuple[str, str]:
-    return "orders", row.with_usual("orders", "orders", orders=row["orders"])
-
-
-def _tenure(row: Row) -> tuple[str, str]:
-    days = row["tenure_days"]
-    if days == 0:
-        return "tenure_days", row.say("tenure_today", on=row.on(0))
-    return "tenure_days", row.with_usual("tenure", "tenure_days", days=days)
-
-
-def _recent(row: Row) -> tuple[str, str]:
-    name = row.heaviest([f"order_days_{days}d" for days in WINDOWS])
-    window, days = float(name.removeprefix("order_days_").removesuffix("d")), row[name]
-    return name, row.with_usual("recent" if days else "recent_none", name, days=days, window=window)
-
-
-def _value(row: Row) -> tuple[str, str]:
-    currency = row.facts.log.currency
-    usual = row.usual("average_order_value")
-    text = row.say("value", value=row["average_order_value"], currency=f" {currency}" if currency else "")
-    return "average_order_value", text + "." if usual is None else text + row.say("typical_money", value=usual)
-
-
-def _refunds(row: Row) -> tuple[str, str]:
-    refunds = row["refunds"]
-    return "refunds", row.say("refunds" if refunds else "refunds_none", refunds=refunds, orders=row["orders"])
-
-
-def _visits(row: Row) -> tuple[str, str]:
-    visits, times = row["visits_30d"], row["sessions_30d"]
-    if times and row.heaviest(SUBJECTS["visits"]).startswith("sessions"):
-        return "sessions_30d", row.with_usual("sessions", "sessions_30d", times=times)
-    return "visits_30d", row.say("visits" if visits else "visits_none", visits=visits)
-
-
-def _carts(row: Row) -> tuple[str, str]:
-    days, products = row["abandoned_cart_days_30d"], row["carts_30d"]
-    if row.heaviest(SUBJECTS["carts"]) == "carts_30d":
-        return "carts_30d", row.say("carts" if products else "carts_none", products=products)
-    return "abandoned_cart_days_30d", row.say("abandoned" if days else "abandoned_none", days=days)
-
-
-def _email(row: Row) -> tuple[str, str]:
-    if row["is_unsubscribed"] and row.heaviest(SUBJECTS["email"]) == "is_unsubscribed":
-        return "is_unsubscribed", row.say("unsubscribed")
-    sent, opened = row["emails_sent_90d"], row["emails_opened_90d"]
-    if not sent and not opened:
-        return "emails_sent_90d", row.say("email_none")
-    return "emails_opened_90d", row.say("email", sent=sent, opened=opened)
-
-
-def _ads(row: Row) -> tuple[str, str]:
-    clicks = row["ads_clicked_90d"]
-    return "ads_clicked_90d", row.say("ads" if clicks else "ads_none", clicks=clicks)
-
-
-def _service(row: Row) -> tuple[str, str]:
-    tickets = row["tickets_90d"]
-    return "tickets_90d", row.say("service" if tickets else "service_none", tickets=tickets)
-
-
-def _advocacy(row: Row) -> tuple[str, str]:
-    if row.heaviest(SUBJECTS["advocacy"]) == "last_rating" and row.known("last_rating") is not None:
-        return "last_rating", row.say("rating", stars=row["last_rating"])
-    acts = row["advocacy_365d"]
-    return "advocacy_365d", row.say("advocacy" if acts else "advocacy_none", acts=acts)
-
-
-def _channel(row: Row) -> tuple[str, str]:
-    name = row.heaviest(SUBJECTS["channel"])
-    if row.known(name) is None:
-        return name, row.say("channel_unknown" if name.endswith("channel") else "order_channel_unknown")
-    if name.endswith("_channel"):
-        return name, row.say(name, channel=row.channel(name))
-    return name, row.say(name, percent=_percent(row[name]))
-
-
-def _discounts(row: Row) -> tuple[str, str]:
-    share, coupons = row["discount_share"], row["coupon_share"]
-    if row.heaviest(SUBJECTS["discounts"]) == "coupon_share":
-        return "coupon_share", row.say("coupons" if coupons else "coupons_none", coupons=coupons)
-    return "discount_share", row.say("discounts" if share else "discounts_none", percent=_percent(share))
-
-
-def _basket(row: Row) -> tuple[str, str]:
-    name = row.heaviest(SUBJECTS["basket"])
-    if row.known(name) is None:
-        return name, row.say(f"{name}_unknown")
-    return name, row.with_usual(name, name, number=row[name])
-
-
-def _habits(row: Row) -> tuple[str, str]:
-    name = row.heaviest(SUBJECTS["habits"])
-    if row.known(name) is None:
-        return name, row.say("time_unknown")
-    return name, row.say(name if row[name] else f"{name}_none", percent=_percent(row[name]))
-
-
-def _season(row: Row) -> tuple[str, str]:
-    days, name = row.known("order_days_same_window_last_year"), row.heaviest(SUBJECTS["season"])
-    if name == "season_index" and row.known(name) is not None:
-        return name, row.say("shop_season", percent=row[name] * 100)
-    if days is None or name in ("day_of_year", "season_index"):
-        return "day_of_year", row.say("season", date=row.date())
-    return "order_days_same_window_last_year", row.say("last_year" if days else "last_year_none", days=days)
-
-
-def _other(row: Row) -> tuple[str, str]:
-    name = row.heaviest(SUBJECTS["other"])
-    text, value = CATALOGUE[name].text.removesuffix("."), row.known(name)
-    return name, row.say("other_unknown", text=text) if value is None else row.say("other", text=text, value=value)
-
-
-SENTENCES: dict[str, Callable[[Row], tuple[str, str]]] = {
-    "rhythm": _rhythm, "frequency": _frequency, "tenure": _tenure, "recent": _recent, "value": _value,
-    "refunds": _refunds, "visits": _visits, "carts": _carts, "email": _email, "ads": _ads, "service": _service,
-    "advocacy": _advocacy, "channel": _channel, "discounts": _discounts, "basket": _basket, "habits": _habits,
-    "season": _season, "other": _other,
-}  # fmt: skip
-"""Per subject: the feature it speaks of, and the sentence."""
+    actionable = weight > 0 and feature in ACTIONABLE
+    return Reason(subject, feature, row.known(feature), row.usual(feature), direction, weight, text, actionable)

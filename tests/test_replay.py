@@ -1,5 +1,7 @@
 """The at-risk list replayed on past days: who was on it, what became of them, and the lists of simple rules beside."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -20,10 +22,9 @@ def fold():
     """Six customers, thirty days: Ann and Bob silent for longer than is usual for them, Cyd ordered once long ago."""
     columns = {  #                  ann      bob      cyd     dee     eve     fay
         "activity_status":       [AT_RISK, AT_RISK, ACTIVE, ACTIVE, ACTIVE, ACTIVE],
-        "lifecycle_stage":       [4,       3,       2,      4,      3,      2],
         "order_days":            [9,       3,       1,      20,     5,      1],
         "spend":                 [90,      300,     10,     400,    50,     20],
-        "spend_per_order_day":   [10,      100,     10,     20,     10,     20],
+        "span_days":             [40,      30,      0,      57,     40,     0],
         "silence_days":          [30,      40,      60,     2,      10,     5],
         "usual_gap_days":        [5,       15,      60,     3,      10,     60],
         "at_risk_after_days":    [20,      30,      90,     9,      40,     90],
@@ -33,7 +34,8 @@ def fold():
     names = np.array(["ann", "bob", "cyd", "dee", "eve", "fay"])
     return Fold(
         "2024-03-01", 30, names, np.array([0.0, 1, 0, 9, 2, 0]), np.array([0.0, 80, 0, 190, 30, 0]), {OURS: said},
-        np.zeros(6), names, {}, {name: np.array(values, np.float64) for name, values in columns.items()},
+        np.zeros(6), names, {}, np.array([4, 3, 2, 4, 3, 2]), (np.zeros(6), np.zeros(6)), {}, np.empty((0, 0)),
+        facts={name: np.array(values, np.float64) for name, values in columns.items()},
     )  # fmt: skip
 
 
@@ -54,9 +56,15 @@ def test_what_became_of_them_by_hand(fold):
     ours = rows["at_risk"]
     assert (ours.customers, ours.left, ours.came) == (2, 1, 1)
     assert ours.said_left == pytest.approx(1.4)
-    assert ours.lost == 10 * 30 / 5  # Ann left: ten a time, six times in thirty days
+    assert ours.lost == 60  # Ann left: 90 in 40 days and a gap of 5, so 60 in thirty
     assert (ours.spend, ours.said_spend) == (80, pytest.approx(3 * 10 + 0.2 * 100))
-    assert rows["recency_rule"].lost == 10  # Cyd used to come every sixty days: once at least
+    assert rows["recency_rule"].lost == 5  # Cyd's 10, spread over her usual gap of sixty days
+
+
+def test_with_who_was_gone_before_nothing_is_lost_since(fold):
+    gone = np.where(fold.customer == "cyd", float(Status.lapsed), fold.facts["activity_status"])
+    rows = {row.list: row for row in replay(Backtest([replace(fold, facts=fold.facts | {"activity_status": gone})]))}
+    assert (rows["recency_rule"].gone, rows["recency_rule"].left, rows["recency_rule"].lost) == (1, 1, 0)
 
 
 def test_a_list_is_cut_and_the_folds_are_summed(fold):
@@ -68,14 +76,14 @@ def test_a_list_is_cut_and_the_folds_are_summed(fold):
 
 def test_the_report_has_a_line_a_list_and_day_and_says_what_it_comes_to(fold):
     rows = replay(Backtest([fold]))
-    text = replayed(rows)
+    text = replayed(rows, 30, "EUR")
     lines = [line.split()[:2] for line in text.splitlines()[2:-1]]
     assert lines == [[name, day] for day in ("2024-03-01", "all") for name in LISTS]
-    assert text.splitlines()[-1] == verdict(rows) == (
-        "Of 2 listed, 1 left; we had said 1. They used to spend 60 in so many days; on the best simple list "
-        "(own rhythm rule) those who left used to spend 60."
+    assert text.splitlines()[-1] == verdict(rows, 30, "EUR") == (
+        "Of 2 on the at-risk list, 1 left; we had said 1. With them went 60 EUR that they used to spend in 30 days; "
+        "with those of the best simple list (own rhythm rule) 60 EUR."
     )  # fmt: skip
-    assert replayed([]).startswith("No list to replay")
+    assert replayed([], 30).startswith("No list to replay")
     assert to_dicts(rows)[0]["list"] == SERVED
 
 

@@ -191,8 +191,8 @@ def in_stages(stages, months, said=None):
     folds = []
     for number, month in enumerate(months):
         whole = constructed(ours=said or true, rung=true, n=2000, seed=number).folds[0]
-        codes = np.array([stages[i % 2] for i in range(2000)], np.float64)
-        folds.append(replace(whole, origin=f"{month}-01", facts={"lifecycle_stage": codes}))
+        codes = np.array([stages[i % 2] for i in range(2000)])
+        folds.append(replace(whole, origin=f"{month}-01", stage=codes))
     return Backtest(folds)
 
 
@@ -216,7 +216,7 @@ def test_the_gate_stops_a_model_that_is_true_on_average_and_in_no_stage():
 
 def test_too_few_customers_of_a_stage_are_not_judged_by():
     test = in_stages((Stage.conversion, Stage.loyalty), ("2024-01",))
-    few = replace(test.folds[0], facts={"lifecycle_stage": np.where(np.arange(2000) < 150, 4.0, 2.0)})
+    few = replace(test.folds[0], stage=np.where(np.arange(2000) < 150, 4, 2))
     names = [part.name for part in parts(Backtest([few])) if part.alike < 200]
     assert names == ["loyalty"]
     assert judge("churn", Backtest([few])).passed

@@ -204,7 +204,7 @@ def _backtest(options: argparse.Namespace) -> None:
     test = backtest(known, now, horizon, say=print)
     print(report.ladder(test))
     print()
-    print(report.replayed(replay(test, options.top)))
+    print(report.replayed(replay(test, options.top), horizon, log.currency))
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -52,9 +52,7 @@ def _parts(test: Backtest, kind: Kind, rung: str) -> Iterator[Part]:
         group = np.array([fold.origin[:7] for fold in test.folds])[fold]
         names = sorted(set(group.tolist()))
     else:
-        if not all("lifecycle_stage" in fold.facts for fold in test.folds):
-            return
-        code = test.joined(lambda fold: fold.facts["lifecycle_stage"]).astype(np.int64)
+        code = test.joined(lambda fold: fold.stage)
         group = np.array([stage.name for stage in Stage])[code]
         names = [stage.name for stage in Stage if stage in code]
     for name in names:

@@ -27,9 +27,24 @@ def calibration(bins: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def concentration(test: Backtest) -> Figure:
+    """The most valuable share of customers, as each rung ranks them, brought this share of the money."""
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.subplots()
+    spend = np.maximum(test.joined(lambda f: f.spend), 0.0)
+    share = np.arange(1, len(spend) + 1) / max(len(spend), 1)
+    for rung in test.folds[0].forecasts:
+        brought = np.cumsum(spend[np.argsort(-test.forecast(rung).spend, kind="stable")]) / max(spend.sum(), 1e-9)
+        axes.plot(share, brought, label=rung, linewidth=2.5 if rung == OURS else 1)
+    axes.plot([0, 1], [0, 1], color="0.8")
+    axes.set(xlabel="most valuable share of customers", ylabel="share of the money", title="Value, on held-out time")
+    axes.legend()
+    return figure
+
+
 def lift(test: Backtest) -> Figure:
     """Contacting the riskiest share of customers finds this share of those who leave, rung by rung."""
-    figure = Figure(figsize=(6, 5), layout="constrained")
+    figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.subplots()
     churned = test.joined(lambda f: f.churned)
     share = np.arange(1, len(churned) + 1) / len(churned)

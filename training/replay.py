@@ -7,9 +7,10 @@ own_rhythm_rule    silent for longer than usual for her, by spend so far
 recency_rule       silent for longer than is usual in the shop, but not twice as long, by spend so far
 rfm_rule           recency among the worst two fifths, frequency and money not among them, by spend so far
 
-What a customer used to spend is judged alike for every list and without a model: her mean order day's spend, as often
-as her usual gap fits into the horizon, at least once. A list is better when more of that money left with its members:
-they are whom writing to could have kept.
+What a customer used to spend in a horizon is judged alike for every list and without a model: all she spent, spread
+evenly over the days from her first order to her last and a usual gap more, or over one horizon if that is longer. A
+list is better when more of that money left with its members: they are whom writing to could have kept. Who was lapsed
+on that day had left before: with her nothing was lost since.
 """
 
 from __future__ import annotations
@@ -36,12 +37,14 @@ SERVED = "at_risk"
 class Replayed:
     """What became of a list's members within the horizon. said_…: what our models said of them on that day.
 
-    left: without a kept order; lost: what those used to spend in so many days. came: with one; spend: all they spent.
+    gone: lapsed already on that day. left: without a kept order; lost: what those of them used to spend in so many
+    days who were not gone before. came: with a kept order; spend: all they spent.
     """
 
     origin: str
     list: str
     customers: int
+    gone: int
     left: int
     said_left: float
     came: int
@@ -65,24 +68,27 @@ def to_dicts(rows: list[Replayed]) -> list[dict[str, Any]]:
     return [asdict(row) for row in rows]
 
 
-def verdict(rows: list[Replayed]) -> str:
-    """What a marketer wants to know of the list, in a sentence or two. Empty without a list."""
+def verdict(rows: list[Replayed], horizon_days: int, currency: str = "") -> str:
+    """What a marketer wants to know of the list, in two sentences. Empty without a list."""
     totals = {row.list: row for row in in_all(rows)}
     ours = totals.pop(SERVED, None)
     if ours is None or not ours.customers:
         return ""
     best = max(totals.values(), key=lambda row: row.lost)
-    said = f"Of {ours.customers:,} listed, {ours.left:,} left; we had said {ours.said_left:,.0f}."
-    money = f"They used to spend {ours.lost:,.0f} in so many days"
-    against = f"on the best simple list ({best.list.replace('_', ' ')}) those who left used to spend {best.lost:,.0f}"
+    unit = f" {currency}" if currency else ""
+    said = f"Of {ours.customers:,} on the at-risk list, {ours.left:,} left; we had said {ours.said_left:,.0f}."
+    money = f"With them went {ours.lost:,.0f}{unit} that they used to spend in {horizon_days} days"
+    against = f"with those of the best simple list ({best.list.replace('_', ' ')}) {best.lost:,.0f}{unit}"
     return f"{said} {money}; {against}."
 
 
 def _replayed(fold: Fold, name: str, members: Ints) -> Replayed:
     left, said = fold.churned[members] > 0, fold.forecasts[OURS]
+    gone = fold.facts["activity_status"][members] == Status.lapsed
     return Replayed(
-        fold.origin, name, len(members), int(left.sum()), float((1 - said.purchase_probability[members]).sum()),
-        int((~left).sum()), float(_habit(fold)[members][left].sum()), float(fold.spend[members].sum()),
+        fold.origin, name, len(members), int(gone.sum()), int(left.sum()),
+        float((1 - said.purchase_probability[members]).sum()), int((~left).sum()),
+        float(_habit(fold)[members][left & ~gone].sum()), float(fold.spend[members].sum()),
         float(said.spend[members].sum()),
     )  # fmt: skip
 
@@ -90,15 +96,15 @@ def _replayed(fold: Fold, name: str, members: Ints) -> Replayed:
 def _sum(rows: list[Replayed]) -> Replayed:
     numbers = {
         name: sum(getattr(row, name) for row in rows)
-        for name in ("customers", "left", "said_left", "came", "lost", "spend", "said_spend")
+        for name in ("customers", "gone", "left", "said_left", "came", "lost", "spend", "said_spend")
     }
     return Replayed(origin="all", list=rows[0].list, **numbers)
 
 
 def _habit(fold: Fold) -> Floats:
     """What each used to spend in horizon_days."""
-    days = np.maximum(fold.horizon_days / np.maximum(fold.facts["usual_gap_days"], 1.0), 1.0)
-    return days * np.maximum(fold.facts["spend_per_order_day"], 0.0)
+    active_days = np.maximum(fold.facts["span_days"] + fold.facts["usual_gap_days"], fold.horizon_days)
+    return np.maximum(fold.facts["spend"], 0.0) * fold.horizon_days / active_days
 
 
 # ---------------------------------------------------------------- the lists: positions of buyers, the first first

@@ -25,24 +25,26 @@ def ladder(test: Backtest) -> str:
     origins = ", ".join(fold.origin for fold in test.folds)
     head = f"Held-out accuracy: forecasts made on {origins}, each for the {test.folds[0].horizon_days} days after"
     rows = [["", *(title for title, _ in COLUMNS.values())]]
-    rows += [[row["rung"], *(_cell(row[key], form) for key, (_, form) in COLUMNS.items())] for row in test.ladder()]
+    rows += [[row["rung"], *(cell(row[key], form) for key, (_, form) in COLUMNS.items())] for row in test.ladder()]
     return "\n".join([head, *aligned(rows)])
 
 
-def replayed(rows: Sequence[Replayed]) -> str:
+def replayed(rows: Sequence[Replayed], horizon_days: int, currency: str = "") -> str:
     """The lists on past days: a line a list and origin, then the sums and what they say."""
     if not rows:
         return "No list to replay: the log is too short to hold a window out."
-    head = [["", "day", "listed", "left", "we said", "used to spend", "spent", "we said"]]
+    head = [["", "day", "listed", "gone before", "left", "we said", "used to spend", "spent", "we said"]]
     lines = [
         [
-            row.list, row.origin, f"{row.customers:,}", f"{row.left:,}", f"{row.said_left:,.0f}", f"{row.lost:,.0f}",
-            f"{row.spend:,.0f}", f"{row.said_spend:,.0f}",
+            row.list, row.origin, f"{row.customers:,}", f"{row.gone:,}", f"{row.left:,}", f"{row.said_left:,.0f}",
+            f"{row.lost:,.0f}", f"{row.spend:,.0f}", f"{row.said_spend:,.0f}",
         ]
         for row in (*sorted(rows, key=lambda row: row.list != SERVED), *in_all(list(rows)))
     ]  # fmt: skip
-    title = "The list replayed: who was listed, who of them left (and what those used to spend in so many days), and"
-    return "\n".join([f"{title} what all spent", *aligned(head + lines), verdict(list(rows))]).rstrip()
+    title = (
+        f"The list replayed: who left, and what they used to spend in {horizon_days} days; and what all listed spent"
+    )
+    return "\n".join([title, *aligned(head + lines), verdict(list(rows), horizon_days, currency)]).rstrip()
 
 
 def registered(done: Training) -> str:
@@ -54,7 +56,8 @@ def registered(done: Training) -> str:
     return "\n".join(lines)
 
 
-def _cell(value: Any, form: str) -> str:
+def cell(value: Any, form: str) -> str:
+    """A measure as text; a dash where it is not known."""
     return form.format(value) if value == value else "-"
 
 

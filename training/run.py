@@ -23,12 +23,14 @@ from models.transition import TransitionModel
 from models.worth import SPEND_ITSELF, Terms
 from training import plots, registry
 from training.backtest import OURS, Backtest, backtest
+from training.cards import Evidence, as_html
 from training.choice import choice_at
 from training.dataset import Dataset, assemble
 from training.evaluate import calibration_bins
 from training.fit import AnyMade, Fit
 from training.gate import Verdict, judge, list_replaced
 from training.held_out import held_out
+from training.replay import replay, to_dicts
 from training.spread import spread_of
 
 Say = Callable[[str], None]
@@ -71,12 +73,13 @@ def train(
     say(f"learning from {len(dataset.examples):,} rows at {len(dataset.plan.cutoffs)} earlier cut-offs")
     with registry.run("ritorno fit") as run_id:
         test = backtest(log.until(now), now, dataset.plan.horizon_days, say=say)
-        log_run(dataset, test, horizon)
+        evidence = Evidence(test, replay(test), dataset.today)
+        log_run(dataset, evidence, horizon)
         fit = Fit(dataset, horizon, test.choice.recipe)
         done = []
         for name in names:
             say(f"fitting {name}")
-            done.append(_register(finished(fit.make(name), test, terms), test, dataset))
+            done.append(_register(finished(fit.make(name), test, terms), evidence, dataset))
             say(str(done[-1].verdict))
         return Training(_promoted(done, promote, say), test, horizon, run_id)
 
@@ -149,9 +152,9 @@ def calibration_table(test: Backtest) -> list[dict[str, Any]]:
     ]
 
 
-def log_run(dataset: Dataset, test: Backtest, horizon_days: int) -> None:
-    """Parameters, the data's fingerprint, the ladder per fold and in all, and plots."""
-    log = dataset.today.log
+def log_run(dataset: Dataset, evidence: Evidence, horizon_days: int) -> None:
+    """Parameters, the data's fingerprint, the ladder per fold and in all, the list replayed, and plots."""
+    log, test = dataset.today.log, evidence.test
     registry.log_params(
         {
             "as_of": str(day_of(dataset.plan.as_of)), "horizon_days": horizon_days, "policy": dataset.policy.version,
@@ -167,16 +170,18 @@ def log_run(dataset: Dataset, test: Backtest, horizon_days: int) -> None:
         registry.log_metrics(str(row["rung"]), {k: v for k, v in row.items() if k != "rung"})
     if test.folds:
         registry.log_text(pd.DataFrame(test.ladder()).to_csv(index=False), "ladder.csv")
+        registry.log_text(pd.DataFrame(to_dicts(evidence.replayed)).to_csv(index=False), "replay.csv")
         registry.log_figure(plots.calibration(calibration_table(test)), "calibration.png")
         registry.log_figure(plots.lift(test), "lift.png")
 
 
-def _register(made: AnyMade, test: Backtest, dataset: Dataset) -> Registered:
+def _register(made: AnyMade, evidence: Evidence, dataset: Dataset) -> Registered:
     name = made.model.name
-    verdict = judge(name, test, _replaced(made, dataset))
+    verdict = judge(name, evidence.test, _replaced(made, dataset))
     made = _with_model(made, replace(made.model, card=replace(made.model.card, gate=verdict.to_dict())))
     version = registry.register(made)
     registry.log_text(made.model.card.to_json(), f"cards/{name}.json")
+    registry.log_text(as_html(made.model, evidence), f"cards/{name}.html")
     return Registered(name, version, verdict, is_champion=False)
 
 
