@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from features.algebra import Expr
 from features.events import DAY_US, EVENT_NAMES, REFUND
 from features.lifecycle import ACTIVITY_STATUS, AT_RISK_AFTER, LAPSED_AFTER, LIFECYCLE_STAGE, SILENCE, Policy
 from features.log import EventLog
@@ -25,7 +25,7 @@ from features.sweep import Sweep, compile_sweep, goal_code
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-CHANGES_AFTER = (SILENCE, AT_RISK_AFTER, LAPSED_AFTER)
+LIMITS = (SILENCE, AT_RISK_AFTER, LAPSED_AFTER)
 STANDING = (LIFECYCLE_STAGE, ACTIVITY_STATUS)
 ADVOCACY_DAYS = 365
 MOST_DAYS = 1 << 20  # since 1970: more than the year 4800
@@ -71,7 +71,7 @@ def standings(log: EventLog, as_of: int, policy: Policy) -> Standings:
     owner, day = _split(looked_at)
     owner, day = owner[day <= today], day[day <= today]
     before = _before(owner, log.n_customers)
-    values = _pass(STANDING).at(log, _end_of(day), before, policy)
+    values = _pass("standing").at(log, _end_of(day), before, policy)
     return Standings(day, before, values[:, 0].astype(np.int64), values[:, 1].astype(np.int64))
 
 
@@ -92,7 +92,7 @@ def _first_days(log: EventLog, today: int) -> Int64s:
 def _after_silence(log: EventLog, counted: Int64s, policy: Policy) -> Int64s:
     """Whose silence grows too long for her on which day, if nothing else that counts comes before."""
     owner, day = _split(counted)
-    silence, at_risk, lapsed = _pass(CHANGES_AFTER).at(
+    silence, at_risk, lapsed = _pass("limits").at(
         log, _end_of(day), _before(owner, log.n_customers), policy
     ).T  # fmt: skip
     until = np.append(day[1:], 0)
@@ -127,5 +127,6 @@ def _before(owner: Int64s, n_customers: int) -> Int64s:
 
 
 @cache
-def _pass(expressions: tuple[Expr, ...]) -> Sweep:
-    return compile_sweep(expressions)
+def _pass(name: Literal["standing", "limits"]) -> Sweep:
+    """By a name: to compare expressions takes longer than one customer."""
+    return compile_sweep(STANDING if name == "standing" else LIMITS)

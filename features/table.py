@@ -17,7 +17,7 @@ from features.ids import CustomerIds
 from features.lifecycle import Policy
 from features.log import EventLog
 from features.policy import GAPS_EXPRESSIONS, ShopGaps, derive_policy
-from features.sweep import compile_sweep
+from features.sweep import Sweep, compile_sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,7 +103,7 @@ def build(
     """Every customer known by each as_of, from events up to and including it. Raises UnknownName for a wrong name."""
     chosen = pick(names)
     instants = np.unique(np.array([instant(as_of) for as_of in as_ofs], np.int64))
-    sweep = compile_sweep([feature.expression for feature in chosen])
+    sweep = _sweep_of(chosen)
     chunks = [
         (chunk.values.copy(), chunk.customer, chunk.as_of) for chunk in sweep.chunks(log, instants, policy, dtype)
     ]
@@ -111,6 +111,20 @@ def build(
         return Table(chosen, np.empty((0, len(chosen)), dtype), _none(), _none(), instants, log)
     values, customer, as_of = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
     return Table(chosen, values, customer, as_of, instants, log)
+
+
+def _sweep_of(chosen: tuple[Feature, ...]) -> Sweep:
+    """Their compiled pass; known by the features themselves: to compare ninety expressions takes as long as a row."""
+    key = tuple(map(id, chosen))
+    if key not in _SWEEPS:
+        if len(_SWEEPS) >= MOST_SWEEPS:
+            _SWEEPS.clear()
+        _SWEEPS[key] = chosen, compile_sweep([feature.expression for feature in chosen])  # kept, so is each id its own
+    return _SWEEPS[key][1]
+
+
+_SWEEPS: dict[tuple[int, ...], tuple[tuple[Feature, ...], Sweep]] = {}
+MOST_SWEEPS = 32
 
 
 def shop_policy(log: EventLog, as_of: AsOf, horizon_days: int | None = None, **overrides: object) -> Policy:

@@ -27,6 +27,7 @@ CALENDAR = ("day_of_year", "season_index")
 """Features that are the same for everybody: they tell of the day, and move with it."""
 DECILES = np.arange(1, 10) / 10
 RAREST = 1e-3  # a share of nobody counts as this: no logarithm of 0, and no alarm over a handful
+AT_A_TIME = 2_048  # rows: a service keeps what it once took
 MODERATE, LARGE = 0.10, 0.25
 
 
@@ -47,10 +48,18 @@ def eligible(model: Model, table: Table) -> Table:
 
 def answers(model: Model, table: Table) -> Floats:
     """One number a row: P(churn), expected spend, or the probability of the likeliest state."""
+    parts = [
+        _answers(model, table.rows(np.arange(first, min(first + AT_A_TIME, len(table)))))
+        for first in range(0, len(table), AT_A_TIME)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _answers(model: Model, table: Table) -> Floats:
     if isinstance(model, ClvModel):
         return model.predict(table).spend
     found: Floats = model.predict(table)
-    return found.max(axis=1, initial=0.0) if isinstance(model, TransitionModel) else found
+    return found.max(axis=1) if isinstance(model, TransitionModel) else found
 
 
 def spread(values: npt.NDArray[np.floating]) -> dict[str, Any]:

@@ -25,14 +25,13 @@ from features.errors import RitornoError
 from features.store import open_store
 from models.bundle import Champions, load_champions
 from serving import bundles
+from serving.arguments import megabytes, pause, port, seconds, workers
 from serving.key_commands import add_key_commands, note_taken
 from serving.publisher import end_with_parent
 from serving.settings import AsOfMode, Settings, add_places, bundle_folder, database_url
 
 if TYPE_CHECKING:
     from serving.scoring import Scorer
-
-DAY_SECONDS = 86_400
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,20 +73,20 @@ def _add_api(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default %(default)s: this machine only)"
     )
-    parser.add_argument("--port", type=_port, default=8000, help="port to listen on (default %(default)s)")
+    parser.add_argument("--port", type=port, default=8000, help="port to listen on (default %(default)s)")
     parser.add_argument(
         "--i-know", action="store_true", help="listen on an address that others can reach, without keys"
     )
     parser.add_argument("--no-publish", action="store_true", help="do not run the publisher; run it elsewhere")
     parser.add_argument(
-        "--workers", type=_workers, default=1, metavar="N", help="processes that answer (default %(default)s)"
+        "--workers", type=workers, default=1, metavar="N", help="processes that answer (default %(default)s)"
     )
     parser.add_argument(
-        "--fold-every", type=_pause, default=3600.0, metavar="SECONDS",
+        "--fold-every", type=pause, default=3600.0, metavar="SECONDS",
         help="how often to bring posted events into the store; 0 for never (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--largest-upload", type=_megabytes, default=2_000_000_000, metavar="MB",
+        "--largest-upload", type=megabytes, default=2_000_000_000, metavar="MB",
         help="of a scoring job's file of ids (default 2000)",
     )  # fmt: skip
     _add_as_of(parser)
@@ -141,43 +140,11 @@ def _add_as_of(parser: argparse.ArgumentParser) -> None:
 def _add_poll(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--poll",
-        type=_seconds,
+        type=seconds,
         default=2.0,
         metavar="SECONDS",
         help="how often to ask the registry (default %(default)s)",
     )
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"found {text}, expected a whole number from 1 to 65535, such as 8000.")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0
-    if not 0 < seconds <= DAY_SECONDS:  # false for nan too
-        raise argparse.ArgumentTypeError(f"found {text}, expected seconds above 0 and up to {DAY_SECONDS}, such as 2.")
-    return seconds
-
-
-def _workers(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 64):
-        raise argparse.ArgumentTypeError(f"found {text}, expected a whole number from 1 to 64, such as 2.")
-    return int(text)
-
-
-def _megabytes(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1_000_000):
-        raise argparse.ArgumentTypeError(f"found {text}, expected whole megabytes from 1 to 1000000, such as 2000.")
-    return int(text) * 1_000_000
-
-
-def _pause(text: str) -> float:
-    return 0.0 if text == "0" else _seconds(text)
 
 
 def _api(options: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ from serving import bundles
 from serving.current import Current
 from serving.jobs import Jobs, Status
 from serving.nulls import Nulls
+from serving.privacy import Requests
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 PROBABILITIES = tuple(i / 20 for i in range(1, 21))
@@ -74,6 +75,8 @@ class Served(Collector):
         yield _gauge("ritorno_newest_champions_refused", "1 while the registry's champions are not served.", refused)
         yield _gauge("ritorno_problems", "How many problems /readyz tells.", len(current.problems))
         yield self._jobs()
+        waiting = len(Requests(current.settings.store).waiting())
+        yield _gauge("ritorno_erasures_waiting", "Customers who are still to be erased.", waiting)
         if current.is_ready:
             yield from self._shop()
 

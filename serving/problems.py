@@ -86,7 +86,8 @@ def described(*statuses: tuple[int, str]) -> Responses:
 
 
 PROBLEMS = described(
-    (401, "No key, or an unknown or revoked one."), (403, "The key's scopes do not open this address."),
+    (400, "The body cannot be read: JSON in UTF-8 is expected."), (401, "No key, or an unknown or revoked one."),
+    (403, "The key's scopes do not open this address."),
     (404, "No such customer: check the id, or send her events."),
     (406, "None of what Accept admits can be answered in."),
     (413, "Too many items, or a body too large: send several requests."),

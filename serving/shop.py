@@ -20,6 +20,7 @@ from serving.problems import Malformed
 from serving.profile import STAGES, STATUSES
 from serving.records import ModelVersion, Probability, Record, StageName, StatusName
 from serving.scoring import Scorer, date
+from serving.sheet import AT_A_TIME
 
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
@@ -181,12 +182,15 @@ def _expected(scorer: Scorer, instant: int, known: Int64s) -> tuple[dict[str, di
         return {}, 0
     model = scorer.champions.transition
     some = known[np.unique(np.linspace(0, len(known) - 1, min(len(known), ASKED_OF)).astype(np.int64))]
-    table = build(scorer.log.slice(some), [instant], model.card.policy, model.card.features)
-    forecast = model.predict(table)
-    place = states(table.column(STANDING[0]), table.column(STANDING[1]))
+    total, seen = np.zeros((len(STATES), len(STATES))), np.zeros(len(STATES))
+    for first in range(0, len(some), AT_A_TIME):  # what all of them take at once, the process would never give back
+        part = scorer.log.slice(some[first : first + AT_A_TIME])
+        table = build(part, [instant], model.card.policy, model.card.features)
+        place = states(table.column(STANDING[0]), table.column(STANDING[1]))
+        np.add.at(total, place, model.predict(table))
+        seen += np.bincount(place, minlength=len(STATES))
     found = {
-        NAMES[i]: dict(zip(NAMES, forecast[place == i].mean(axis=0).tolist(), strict=True))
-        for i in np.unique(place).tolist()
+        NAMES[i]: dict(zip(NAMES, (total[i] / seen[i]).tolist(), strict=True)) for i in np.flatnonzero(seen).tolist()
     }
     return found, len(some)
 

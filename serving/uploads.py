@@ -81,11 +81,18 @@ def delimiter_in(path: Path, form: Form) -> str:
         return ""
     header = start.decode("utf-8-sig", errors="replace").split("\n")[0].rstrip("\r")
     for delimiter in DELIMITERS:
-        if ID_COLUMN in next(csv.reader([header], delimiter=delimiter), []):
+        if ID_COLUMN in _cells(header, delimiter):
             return delimiter
     raise Malformed(
         "body", f"body: found no column {ID_COLUMN} in the first line, expected a CSV whose header names it. Add it."
     )
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:  # no line of a CSV: a bare carriage return, an endless cell
+        return []
 
 
 def forget(folder: Path) -> None:

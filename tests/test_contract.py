@@ -12,6 +12,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.core.failures import FailureGroup
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from serving.app import create_app
 from serving.key_store import add_key
@@ -23,6 +24,12 @@ pytestmark = pytest.mark.slow
 REQUESTS = int(os.environ.get("RITORNO_CONTRACT_REQUESTS", "400"))
 ACCEPTED = ["2xx", "3xx", "401", "403", "404", "409", "410", "413", "429"]
 AT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+REFUSES_WELL_FORMED = {
+    "POST /v1/scores/jobs": "a text that is no CSV of ids, bytes that are no Parquet",
+    "GET /v1/lifecycle/transitions": "days in the wrong order, or after the store's",
+    "GET /v1/channels/metrics": "days in the wrong order, or after the store's",
+}
+"""Of these, what no schema can tell is a 422; every other check is made of them too."""
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +59,12 @@ def test_every_answer_is_as_described(schema):
         )  # fmt: skip
         @given(case=operation.as_strategy() | operation.as_strategy(schemathesis.GenerationMode.NEGATIVE))
         def answers(case):
-            case.call_and_validate(headers=headers)
+            left_out = [positive_data_acceptance] if case.operation.label in REFUSES_WELL_FORMED else []
+            case.call_and_validate(headers=headers, excluded_checks=left_out)
 
         try:
             answers()
         except FailureGroup as found:
             failures.append(found)
     if failures:
-        raise ExceptionGroup("the description does not hold", failures)
+        raise BaseExceptionGroup("the description does not hold", failures)

@@ -160,6 +160,8 @@ def test_an_empty_file_gives_an_empty_result(send, at, form):
 @pytest.mark.parametrize(("content", "headers", "status", "says"), [
     ("customer\nann\n", CSV, 422, "found no column customer_id in the first line"),
     ("", CSV, 422, "found no column customer_id"),
+    ("customer_id\rann\r", CSV, 422, "found no column customer_id"),
+    ("\x00" + "x" * 70_000, CSV, 422, "found no column customer_id"),
     (b"PAR1 and no more", PARQUET, 422, "expected a Parquet file, whole"),
     (b"\x00" * 100, PARQUET, 422, "expected a Parquet file, whole"),
     ("customer_id\nann\n", {"Content-Type": "application/json"}, 415, "expected text/csv or application/vnd"),
