@@ -21,6 +21,8 @@ from models.worth import SPEND_ITSELF, Spread, Terms, spread_from
 
 Floats = npt.NDArray[np.float64]
 
+DIRECT = 2 / 3  # of the say about spend has its direct forecast: at 25 rolling origins of six shops it ranked best
+
 
 @dataclass(frozen=True)
 class Value:
@@ -38,7 +40,7 @@ class Value:
 
 @dataclass(frozen=True)
 class ClvModel:
-    """Spend is the mean, on the log scale, of what is forecast directly and of forecast days × expected value of one.
+    """Spend is a mean, on the log scale, of what is forecast directly and of forecast days × expected value of one.
 
     `spend_level` brings the mean's total to what the expectation, corrected by the backtest, says of the shop.
     spread: how sure sums over customers are; None where no held-out window has shown it.
@@ -110,4 +112,4 @@ class ClvModel:
 
 def mean_spend_margin(direct: Floats, days: Floats, order_value: Floats) -> Floats:
     """ln of the geometric mean of the two forecasts of spend; arguments: ln spend, ln days, value of an order day."""
-    return 0.5 * direct + 0.5 * (days + np.log(np.maximum(order_value, 1e-4)))
+    return DIRECT * direct + (1 - DIRECT) * (days + np.log(np.maximum(order_value, 1e-4)))

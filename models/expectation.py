@@ -196,5 +196,6 @@ def _uncertain(probability: Floats) -> Floats:
 
 
 def _sound(probability: Floats, days: Floats, value: Floats) -> Expectation:
-    """Coherent: she cannot be expected on fewer days than the chance that there is one."""
+    """Never certain; and coherent: she cannot be expected on fewer days than the chance that there is one."""
+    probability = _uncertain(probability)
     return Expectation(probability, np.maximum(days, probability), np.maximum(value, 0.0))

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from features.events import DAY_US
-from models.links import ORDER_DAYS, PURCHASE
+from models.fitting import leftover
+from models.links import ORDER_DAYS, PURCHASE, SPEND
 from training.dataset import assemble
+from training.fit import Fit
 from training.level import YEARS_AS_USUAL, at_its_own_total, earlier_years, level_windows, reading_horizon
 
 
@@ -68,11 +70,16 @@ def test_what_an_expectation_lacked_a_year_ago_moves_the_horizon_it_is_read_at(s
     assert np.log(stretched / plain) == pytest.approx(trust * year.lacked, abs=0.01)
 
 
+def test_what_windows_lack_of_who_comes_counts_only_beyond_what_was_seen(fit, young):
+    beyond = Fit(young, 200)
+    assert fit.leftover(PURCHASE) == 0
+    assert beyond.leftover(PURCHASE) == leftover(PURCHASE, beyond.windows)
+    assert fit.leftover(SPEND) == leftover(SPEND, fit.windows) != 0
+
+
 def test_a_window_is_compared_at_the_order_days_that_came(young):
     part = level_windows(young, 200)[1]
-    window = at_its_own_total(part, young.expecter)
-    expected = window.expectation
-    assert 1 / 8 <= window.stretch <= 8
+    expected = at_its_own_total(part, young.expecter)
     assert expected.order_days.sum() == pytest.approx(part.order_days.sum(), rel=0.01)
     assert np.isfinite(PURCHASE.margin(expected.purchase_probability)).all()
     assert np.isfinite(ORDER_DAYS.margin(expected.order_days)).all()

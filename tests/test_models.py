@@ -12,7 +12,7 @@ from features.lifecycle import Stage
 from features.table import build
 from models.bundle import check_shop, load, load_champions, save
 from models.errors import ModelError
-from models.transition import NAMES, STATES, markov_matrix
+from models.transition import NAMES, POSSIBLE, STATES, markov_matrix
 from training.dataset import outcome
 from training.evaluate import churn_measures, log_losses, normalised_gini
 from training.registry import write_model
@@ -72,6 +72,27 @@ def test_the_matrix_sums_to_one_from_every_state_and_without_any_example_everybo
         assert matrix.sum(axis=1) == pytest.approx(1)
         assert (matrix > 0).all()
     assert markov_matrix(nobody, nobody, np.empty(0)).diagonal().min() > 0.9
+
+
+def test_hardly_anybody_is_expected_where_only_a_refund_leads():
+    conversion, retention = NAMES.index("conversion_lapsed"), NAMES.index("retention_active")
+    matrix = markov_matrix(np.full(30, conversion), np.full(30, retention), np.ones(30))  # thirty came back, kept it
+    assert matrix[~POSSIBLE & ~np.eye(len(STATES), dtype=bool)].max() < 1e-5
+    assert matrix[conversion, retention] > 0.5
+    assert not POSSIBLE[retention, conversion]
+    assert POSSIBLE[NAMES.index("loyalty_active"), NAMES.index("retention_lapsed")]  # loyalty cools by itself
+    assert not POSSIBLE[:, NAMES.index("conversion_reactivated")].any()  # one order has no gap before it
+    refunded = markov_matrix(np.array([retention] * 9 + [0]), np.array([conversion] * 9 + [0]), np.ones(10))
+    assert refunded[retention, conversion] > 0.2  # what was seen counts, possible or not
+
+
+def test_a_season_with_more_orders_has_more_first_purchases_and_the_matrix_knows_none(made, today):
+    buyer, lead = np.array([stage >= Stage.conversion for stage, _ in STATES]), today.column("orders") == 0
+    model = replace(made["transition"].model, season=0.0)
+    even, high = (one.predict(today)[lead][:, buyer].sum() for one in (model, replace(model, season=np.log(1.5))))
+    assert even * 1.3 < high < even * 1.5
+    matrix = [replace(model, season=season, weight=0.0).predict(today) for season in (0.0, 0.5)]
+    assert np.array_equal(*matrix)
 
 
 def test_the_models_agree_about_who_comes_at_all(made, today):
@@ -290,7 +311,7 @@ def test_no_customer_can_be_found_in_the_folder(folders, today):
 
 def test_a_model_without_trees_needs_no_check(made, tmp_path, today):
     model = made["transition"].model
-    save(replace(model, forest=None), tmp_path)
+    save(replace(model, forest=None, weight=0.0), tmp_path)
     assert np.allclose(load(tmp_path).predict(today), model.markov[_state(today)])
 
 

@@ -20,11 +20,10 @@ from features.events import DAY_US, day_of
 from features.log import EventLog
 from features.windows import origins
 from models.calibration import Calibration, fit_calibration, worth_it
-from models.examples import Examples, matrix
 from models.expectation import Expectation, fit_expecter
 from models.intervals import Past
 from models.rules import RULES, fit_rule
-from models.transition import STATES, TransitionModel, softmax
+from models.transition import STATES
 from models.transition import log_loss as transition_losses
 from training.choice import WORTH_PROCESSES, Choice, Trial, choose, trial
 from training.dataset import Dataset, assemble, outcome
@@ -164,7 +163,8 @@ def backtest(
             + ("" if fold else " (nobody to forecast)")
         )
         folds += [fold] if fold else []
-    return Backtest([_mixed(fold, Backtest(folds).choice) for fold in folds])
+    choice = Backtest(folds).choice
+    return Backtest([_mixed(fold, choice) for fold in folds])
 
 
 def _mixed(fold: Fold, choice: Choice) -> Fold:
@@ -172,7 +172,9 @@ def _mixed(fold: Fold, choice: Choice) -> Fold:
     if fold.trial is None:
         return fold
     margin, ours = fold.trial.forecast(choice.mixtures)
-    return replace(fold, margin=margin, forecasts=fold.forecasts | {OURS: ours})
+    ratio = ours.spend / np.maximum(fold.forecasts[OURS].spend, 1e-9)  # the interval goes along with its forecast
+    low, high = (bound * ratio for bound in fold.interval)
+    return replace(fold, margin=margin, forecasts=fold.forecasts | {OURS: ours}, interval=(low, high))
 
 
 def fold_at(log: EventLog, origin: int, horizon_days: int) -> Fold | None:
@@ -187,7 +189,7 @@ def fold_at(log: EventLog, origin: int, horizon_days: int) -> Fold | None:
     table = fit.today.table
     value = clv.predict(table)
     ours = Expectation(1 - churn.predict(table), value.order_days, value.spend / value.order_days)
-    moves = _moves(transition, truth)
+    moves = transition.by_weight(truth.table, WEIGHTS)
     return Fold(
         origin=str(day_of(origin)), horizon_days=horizon_days, customer=np.array(table.customer_ids),
         order_days=truth.order_days[buyers], spend=truth.spend[buyers],
@@ -215,16 +217,6 @@ def _baselines(dataset: Dataset, fit: Fit, horizon_days: int) -> dict[str, Expec
     rules = {name: fit_rule(name, fit.buyers).expect(table, horizon_days) for name in RULES}
     families = {name: fit_expecter(dataset.today, name).expect(table, horizon_days) for name in FAMILIES}
     return {**rules, **families}
-
-
-def _moves(model: TransitionModel, truth: Examples) -> dict[float, Floats]:
-    """P(next state) of everybody, per weight of the trees."""
-    base = np.log(model.markov[truth.state])
-    trees = np.zeros(base.shape)
-    if model.forest is not None:
-        inputs = matrix(truth.table, model.expecter.expect(truth.table, model.card.horizon_days))
-        trees = model.forest.margins(inputs).astype(np.float64)
-    return {weight: softmax(base + weight * trees) for weight in WEIGHTS}
 
 
 def _summed(state: npt.NDArray[np.int64], rows: Floats) -> Floats:

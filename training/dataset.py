@@ -6,6 +6,7 @@ Cut-offs end one horizon before as_of, so that every label is known by then, and
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from models.transition import states
 from training.labels import label
 
 ENOUGH_WINDOWS = 4
+MOST_ROWS = 320_000  # of a large shop as many customers as give so many: more tell a window's level no better
 MOST_RECENT_ROWS = 240_000  # four times what the learners are given: leads and the like fall away
 
 
@@ -38,10 +40,11 @@ class Dataset:
     examples: Examples
     recent: Examples
 
-    @property
+    @cached_property
     def buyers(self) -> Examples:
         """The examples of those who had a kept order."""
-        return self.examples.rows(self.examples.table.column("orders") > 0)
+        ordered = self.examples.table.column("orders") > 0
+        return self.examples if ordered.all() else self.examples.rows(ordered)
 
     def lessons(self, link: Link) -> Examples:
         """What the learners of a link learn from.
@@ -64,7 +67,8 @@ def assemble(log: EventLog, as_of: int | str, horizon_days: int | None = None) -
     policy = policy.with_horizon(layout.horizon_days)
     today = build(known, [now], policy)
     expecter = fit_expecter(today)
-    examples = outcome(known, build(known, layout.cutoffs, policy), expecter, policy)
+    some = _some_customers(known, MOST_ROWS // max(len(layout.cutoffs), 1))
+    examples = outcome(some, build(some, layout.cutoffs, policy, dtype=np.float32), expecter, policy)
     return Dataset(layout, policy, today, expecter, examples, _recent(known, asked, layout, expecter, policy))
 
 
@@ -73,7 +77,7 @@ def _recent(log: EventLog, asked_days: int, layout: Plan, expecter: Expecter, po
     horizon = max(layout.horizon_days // 2, min(layout.horizon_days, asked_days // 3), 1)
     short = plan(log, layout.as_of, horizon)
     some = _some_customers(log, MOST_RECENT_ROWS // max(len(short.cutoffs), 1))
-    table = build(some, short.cutoffs, policy)
+    table = build(some, short.cutoffs, policy, dtype=np.float32)
     return outcome(some, table.rows(table.column("orders") > 0), expecter, policy.with_horizon(short.horizon_days))
 
 

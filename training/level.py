@@ -12,8 +12,8 @@ import numpy as np
 from features.events import DAY_US
 from features.table import build
 from models.examples import Examples
-from models.expectation import Expecter, fit_expecter
-from models.fitting import Window, lacking, stretched_horizon
+from models.expectation import Expectation, Expecter, fit_expecter
+from models.fitting import lacking, stretched_horizon
 from models.links import ORDER_DAYS
 from training.dataset import Dataset, outcome
 from training.labels import label
@@ -28,19 +28,24 @@ YEARS_AS_USUAL = 0.25  # years' worth of belief that this time of the year is li
 MOST_AHEAD = 2.0  # a window that is more than twice as long as the history before it says nothing of a grown shop
 
 
+def is_beyond(dataset: Dataset, horizon_days: int) -> bool:
+    """Whether a horizon is longer than what the examples' labels cover."""
+    return horizon_days > BEYOND * dataset.plan.horizon_days
+
+
 def reading_horizon(dataset: Dataset, horizon_days: int) -> float:
     """At which horizon to read the expectation for the one asked for, in days.
 
     Within what was seen, as it is. Beyond it, the expectation's fading of demand is untested: half of it is believed.
     Where earlier years show how far it is off at this time of the year, the horizon is stretched or shortened by that.
     """
-    seen = dataset.plan.horizon_days
+    seen, beyond = dataset.plan.horizon_days, is_beyond(dataset, horizon_days)
     buyers = dataset.today.rows(dataset.today.column("orders") > 0)
     years = earlier_years(dataset, horizon_days)
-    if not len(buyers) or (horizon_days <= BEYOND * seen and not years):
+    if not len(buyers) or not (beyond or years):
         return float(horizon_days)
     total = aim = float(dataset.expecter.expect(buyers, horizon_days).order_days.sum())
-    if horizon_days > BEYOND * seen:
+    if beyond:
         steady = float(dataset.expecter.expect(buyers, seen).order_days.sum()) * horizon_days / seen
         aim = (1 - TRUST_OF_DECAY) * steady + TRUST_OF_DECAY * total
     counted = sum(year.weight for year in years)
@@ -85,7 +90,7 @@ def level_windows(dataset: Dataset, horizon_days: int) -> list[Examples]:
     Within what was seen, those the learners learn from. Beyond it, the error grows with the horizon: then the windows
     are as long, against the history before them, as what is asked, and end today; other lengths would tell too little.
     """
-    if horizon_days <= BEYOND * dataset.plan.horizon_days or not dataset.plan.cutoffs:
+    if not is_beyond(dataset, horizon_days) or not dataset.plan.cutoffs:
         buyers = dataset.buyers
         return [buyers.rows(buyers.table.as_of == window) for window in np.unique(buyers.table.as_of)]
     return [_buyers_until_today(dataset, cutoff) for cutoff in _split_alike(dataset, horizon_days)]
@@ -107,8 +112,8 @@ def _buyers_until_today(dataset: Dataset, cutoff: int) -> Examples:
     return outcome(log, table.rows(table.column("orders") > 0), dataset.expecter, policy)
 
 
-def at_its_own_total(part: Examples, start: Expecter) -> Window:
-    """The window, with what is expected at its cut-off, read at the horizon that has the order days which came."""
+def at_its_own_total(part: Examples, start: Expecter) -> Expectation:
+    """What is expected at a window's cut-off, read at the horizon that has the order days which came."""
     then = fit_expecter(part.table, start=start)
     horizon = stretched_horizon(then, part.table, part.horizon_days, float(part.order_days.sum()))
-    return Window(part, then.expect(part.table, horizon), horizon / part.horizon_days)
+    return then.expect(part.table, horizon)

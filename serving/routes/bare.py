@@ -31,7 +31,7 @@ class BareRoute(APIRoute):
     def _read(self, query: bytes) -> dict[str, Any] | None:
         """The options; None if FastAPI is to judge: one is wrong, empty, or there twice."""
         if not query:
-            return dict(self._options())
+            return self._defaults
         pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
         found = dict(pairs)
         if len(found) < len(pairs) or "" in found.values():
@@ -40,6 +40,10 @@ class BareRoute(APIRoute):
             return dict(self._options.model_validate(found))
         except ValidationError:
             return None
+
+    @cached_property
+    def _defaults(self) -> dict[str, Any]:
+        return dict(self._options())
 
     @cached_property
     def _options(self) -> type[BaseModel]:
