@@ -322,8 +322,8 @@ def test_the_openapi_description_names_every_route(ask):
         "/v1/customers/{customer_id}/scores", "/v1/scores", "/v1/events", "/v1/lists/at_risk", "/healthz", "/readyz",
         "/version", "/metrics", "/v1/customers/{customer_id}/history", "/v1/scores/jobs", "/v1/scores/jobs/{job_id}",
         "/v1/scores/jobs/{job_id}/result", "/v1/lists", "/v1/lists/{name}", "/v1/lifecycle/summary",
-        "/v1/lifecycle/transitions", "/v1/channels/metrics", "/v1/clv/groups", "/v1/models", "/v1/models/{name}", "/v1/drift",
-        "/v1/data-quality", "/v1/privacy/requests", "/v1/privacy/requests/{request_id}",
+        "/v1/lifecycle/transitions", "/v1/channels/metrics", "/v1/clv/groups", "/v1/models", "/v1/models/{name}",
+        "/v1/drift", "/v1/data-quality", "/v1/privacy/requests", "/v1/privacy/requests/{request_id}",
     }  # fmt: skip
 
 

@@ -39,6 +39,7 @@ NEEDS = {
     ("GET", "/v1/lifecycle/summary"): "lists",
     ("GET", "/v1/lifecycle/transitions"): "lists",
     ("GET", "/v1/channels/metrics"): "lists",
+    ("GET", "/v1/clv/groups"): "lists",
     ("POST", "/v1/privacy/requests"): "admin",
     ("GET", "/v1/privacy/requests/{request_id}"): "admin",
     ("GET", "/v1/models"): "models",

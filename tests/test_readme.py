@@ -26,7 +26,7 @@ COMMANDS = sorted(set(re.findall(r"python -m ((?:features|training|serving) [a-z
 @pytest.mark.parametrize(("command", "options"), COMMANDS)
 def test_every_command_in_the_readme_exists_with_its_options(command, options):
     module, name = command.split()
-    below = options.split()[:1] if name == "keys" else []
+    below = options.split()[:1] if name in ("keys", "clv") else []
     done = subprocess.run(
         [sys.executable, "-m", module, name, *below, "--help"],
         capture_output=True, text=True, check=False, timeout=60,
