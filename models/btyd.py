@@ -110,7 +110,8 @@ class BuyTillYouDie(ABC):
         """`no_purchase_probability` and `expected_purchases` together: the integral up to T is taken once."""
         t, x, t_x, T = _floats(t, x, t_x, T)
         ends = np.array([T + 0 * t, T + t])
-        alive, dead = self._log_alive(x, t_x, ends), self._log_dead(x, t_x, ends)
+        # Broadcast: in some models whether she died does not hang on T, and has no row for each end.
+        alive, dead = np.broadcast_arrays(self._log_alive(x, t_x, ends), self._log_dead(x, t_x, ends))
         now, later = np.logaddexp(alive, dead)
         none: Floats = np.exp(np.minimum(later - now, 0.0))
         return none, expit(alive[0] - dead[0]) * self._expected_if_alive(t, x, T)

@@ -78,10 +78,13 @@ class Btyd:
         none, days = self._asked(table, horizon_days)
         x = histories(table)[0]
         value = self.value.expected_order_value(x + 1, table.column("spend_per_order_day").astype(np.float64))
-        return _sound(1 - none, days, value)
+        return _sound(_uncertain(1 - none), days, value)
 
     def purchase_probability(self, table: Table, horizon_days: float | Floats) -> Floats:
         """See Expecter."""
+        if np.ndim(horizon_days):
+            none = self.purchases.no_purchase_probability(horizon_days / DAYS_PER_UNIT, *histories(table))
+            return _uncertain(1 - none)
         return _uncertain(1 - self._asked(table, horizon_days)[0])
 
     def _asked(self, table: Table, horizon_days: float | Floats) -> tuple[Floats, Floats]:
@@ -193,5 +196,6 @@ def _uncertain(probability: Floats) -> Floats:
 
 
 def _sound(probability: Floats, days: Floats, value: Floats) -> Expectation:
-    """Coherent: she cannot be expected on fewer days than the chance that there is one."""
+    """Never certain; and coherent: she cannot be expected on fewer days than the chance that there is one."""
+    probability = _uncertain(probability)
     return Expectation(probability, np.maximum(days, probability), np.maximum(value, 0.0))

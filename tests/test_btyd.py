@@ -224,6 +224,15 @@ def test_probabilities_and_expectations_keep_the_laws_on_any_history(model, hist
 
 
 @settings(max_examples=100, deadline=None)
+@given(fitted(), st.lists(histories(), min_size=2, max_size=5), st.floats(0.0, TWENTY_YEARS))
+def test_a_forecast_is_both_answers_of_each_customer_among_others(model, several, t):
+    x, t_x, T = (np.concatenate(part) for part in zip(*several, strict=True))
+    none, days = model.forecast(t, x, t_x, T)
+    np.testing.assert_array_equal(none, model.no_purchase_probability(t, x, t_x, T))
+    np.testing.assert_allclose(days, model.expected_purchases(t, x, t_x, T), rtol=1e-12)
+
+
+@settings(max_examples=100, deadline=None)
 @given(fitted(), histories(), st.floats(0.1, 200.0))
 def test_silence_is_the_ratio_of_two_likelihoods_and_life_only_gets_less_likely(model, history, t):
     x, t_x, T = history

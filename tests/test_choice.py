@@ -51,7 +51,17 @@ def test_a_difference_within_noise_changes_nothing():
 def test_without_an_origin_everything_is_as_usual():
     choice = choose([])
     assert choice.recipe == Recipe()
-    assert choice.to_dict([PURCHASE]) == {"purchase": {"chosen": USUAL, "loss_against_usual": {}}}
+    why = {"chosen": USUAL, "because": "no held-out time to choose by", "loss_against_usual": {}}
+    assert choice.to_dict([PURCHASE]) == {"purchase": why}
+
+
+def test_a_card_can_say_why():
+    said = choose([constructed("trees alone", seed=seed) for seed in (0, 1)]).to_dict(LINKS)
+    assert said["purchase"]["because"].startswith("better at every origin, by more than noise: loss -")
+    assert said["spend"] == {
+        "chosen": USUAL, "because": "no other was better at every origin, by more than noise",
+        "loss_against_usual": dict.fromkeys([name for name in MIXTURES if name != USUAL], 0.0),
+    }  # fmt: skip
 
 
 def test_a_trial_forecasts_what_the_fits_own_models_would(fit, made):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.expectation import Rate
+from models.expectation import NEVER_CERTAIN, Rate
 from models.horizons import MOST_HORIZONS_AHEAD, first_day, hazard
 
 DAYS = st.integers(1, 3650)
@@ -93,3 +93,11 @@ def test_on_the_day_of_the_next_order_it_is_likelier_than_not_and_the_day_before
         assert day == 1 or churn.predict(alone, day - 1)[0] > 0.5
     late = churn.predict(buyers, MOST_HORIZONS_AHEAD * churn.card.horizon_days)
     np.testing.assert_array_equal(np.isnan(days), late > 0.5)
+
+
+@pytest.mark.parametrize("horizon_days", [1e-9, 60, 1e6])
+def test_no_expectation_is_certain_whoever_she_is_and_however_long_one_waits(fit, horizon_days):
+    found = fit.dataset.expecter.expect(fit.today.table, horizon_days).purchase_probability
+    assert found.min() >= NEVER_CERTAIN
+    assert found.max() <= 1 - NEVER_CERTAIN
+    assert (found == fit.dataset.expecter.purchase_probability(fit.today.table, horizon_days)).all()

