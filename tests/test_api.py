@@ -323,7 +323,7 @@ def test_the_openapi_description_names_every_route(ask):
         "/version", "/metrics", "/v1/customers/{customer_id}/history", "/v1/scores/jobs", "/v1/scores/jobs/{job_id}",
         "/v1/scores/jobs/{job_id}/result", "/v1/lists", "/v1/lists/{name}", "/v1/lifecycle/summary",
         "/v1/lifecycle/transitions", "/v1/channels/metrics", "/v1/models", "/v1/models/{name}", "/v1/drift",
-        "/v1/data-quality", "/v1/privacy/requests", "/v1/privacy/requests/{request_id}",
+        "/v1/data-quality", "/v1/privacy/requests", "/v1/privacy/requests/{request_id}", "/v1/clv/groups",
     }  # fmt: skip
 
 
