@@ -42,7 +42,6 @@ NEEDS = {
     ("GET", "/v1/clv/groups"): "lists",
     ("POST", "/v1/privacy/requests"): "admin",
     ("GET", "/v1/privacy/requests/{request_id}"): "admin",
-    ("GET", "/v1/clv/groups"): "lists",
     ("GET", "/v1/models"): "models",
     ("GET", "/v1/models/{name}"): "models",
     ("GET", "/v1/drift"): "models",
