@@ -315,6 +315,7 @@ print(runner.work_off(Settings(root / "store", root / "bundle")), flush=True)
 """
 
 
+@pytest.mark.slow
 def test_a_runner_killed_again_and_again_loses_nothing_and_doubles_nothing(own_place, send, at, records):
     ids = [record.customer_id for record in records] * 3
     job_id = send("POST", content=ids_csv([*ids, "nobody"]), headers=CSV).json()["job_id"]
@@ -383,6 +384,7 @@ def test_a_state_that_is_of_another_version_counts_as_none(send, at):
 # ---------------------------------------------------------------- a real service
 
 
+@pytest.mark.slow
 def test_a_real_service_of_two_workers_killed_with_its_runner_finishes_after_it_is_started_again(own_place, records):
     ids = [record.customer_id for record in records] * 40
     options = ("--workers", "2")
