@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 OfLog = Callable[[EventLog], pa.RecordBatch]
 
 TYPES = {
-    pa.string(): "string", pa.int8(): "tinyint", pa.int64(): "bigint", pa.float64(): "double", pa.date32(): "date",
-    pa.timestamp("us", tz="UTC"): "timestamp",
+    pa.string(): "string", pa.bool_(): "boolean", pa.int8(): "tinyint", pa.int64(): "bigint", pa.float64(): "double",
+    pa.date32(): "date", pa.timestamp("us", tz="UTC"): "timestamp",
 }  # fmt: skip
 
 
