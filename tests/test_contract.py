@@ -7,6 +7,7 @@ Without the variable, some hundreds.
 
 import datetime as dt
 import os
+import shutil
 
 import pytest
 import schemathesis
@@ -34,10 +35,14 @@ REFUSES_WELL_FORMED = {
 
 @pytest.fixture(scope="module")
 def schema(place, settings_for, tmp_path_factory):
-    """What the service says of itself, and a key that opens all of it; without the key, answers are 401."""
+    """What the service says of itself, and a key that opens all of it; without the key, answers are 401.
+
+    The shop is a copy: what is posted here, jobs and events among it, is not for other tests to find.
+    """
+    own = shutil.copytree(place, tmp_path_factory.mktemp("contract") / "shop")
     url = f"sqlite:///{tmp_path_factory.mktemp('keys')}/ritorno.db"
     token = add_key(url, "contract", list(SCOPES), None, AT)
-    app = create_app(settings_for(place, database=url))
+    app = create_app(settings_for(own, database=url))
     app.state.current.refresh()
     headers = {"Authorization": f"Bearer {token}"}
     described = schemathesis.openapi.from_asgi("/openapi.json", app, headers=headers)

@@ -92,7 +92,8 @@ def test_days_in_no_order_are_a_422_that_names_them(ask, query):
         answer = ask("GET", f"/v1/{path}?{query}")
         if (path, query) != ("channels/metrics", "from=2025-05-31&to=2025-05-31"):  # one day is a span of events
             assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "to")
-    assert ask("GET", "/v1/lifecycle/transitions?from=soon").status_code == 422
+    for text in ("soon", "0.0", "1735689600", "2025-03-31T00:00:00"):
+        assert ask("GET", f"/v1/lifecycle/transitions?from={text}").status_code == 422
 
 
 # ---------------------------------------------------------------- channels
