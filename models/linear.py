@@ -54,12 +54,13 @@ class Linear:
 
     def contributions(self, inputs: npt.NDArray[np.floating]) -> Floats:
         """What each input adds, against the mean customer of the examples; shape (n_rows, n_inputs)."""
-        return self._standardised(inputs) * self.weights
+        return self._standardised(inputs, self.weights)
 
-    def _standardised(self, inputs: npt.NDArray[np.floating]) -> Floats:
-        away = (compressed(inputs) - self.mean) / self.deviation
-        held: Floats = np.clip(np.where(np.isnan(away), 0.0, away), -FARTHEST, FARTHEST)
-        return held
+    def _standardised(self, inputs: npt.NDArray[np.floating], weights: Floats | None = None) -> Floats:
+        """Each input's deviations from its mean, times its weight if there are weights; shape (n_rows, n_inputs)."""
+        out, once = np.empty(inputs.shape), np.ones(inputs.shape[1]) if weights is None else weights
+        _hold(np.ascontiguousarray(inputs), once, self.mean, self.deviation, inputs.shape[1] - len(EXPECTED), out)
+        return out
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -128,19 +129,31 @@ def _fisher_scoring(rows: Floats, target: Floats, base: Floats, weight: Floats, 
     return solution
 
 
-# ---------------------------------------------------------------- `Linear.margins` without an array in between
+# ---------------------------------------------------------------- one row after the other, no array in between
+
+
+@njit(cache=True, nogil=True)
+def _away(x, is_count, mean, deviation):  # type: ignore[no-untyped-def]  # compiled
+    """How many deviations from the mean; see `compressed`."""
+    if x != x:  # null counts as the mean
+        return 0.0
+    if x != 0.0 and is_count:
+        x = math.copysign(math.log1p(abs(x)), x)
+    return min(max((x - mean) / deviation, -FARTHEST), FARTHEST)
+
+
+@njit(cache=True, nogil=True)
+def _hold(rows, weights, mean, deviation, counts, out):  # type: ignore[no-untyped-def]  # compiled
+    for i in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            out[i, j] = weights[j] * _away(float(rows[i, j]), j < counts, mean[j], deviation[j])
 
 
 @njit(cache=True, nogil=True)
 def _row(row, place, weights, mean, deviation, counts):  # type: ignore[no-untyped-def]  # compiled
     total = 0.0
     for j in range(place.shape[0]):
-        x = float(row[place[j]])
-        if x != x:  # null counts as the mean
-            continue
-        if x != 0.0 and place[j] < counts:
-            x = math.copysign(math.log1p(abs(x)), x)
-        total += weights[j] * min(max((x - mean[j]) / deviation[j], -FARTHEST), FARTHEST)
+        total += weights[j] * _away(float(row[place[j]]), place[j] < counts, mean[j], deviation[j])
     return total
 
 

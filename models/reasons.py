@@ -7,7 +7,7 @@ own row; whether they raise or lower churn is said beside, and whether the shop 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -35,7 +35,7 @@ ACTIONABLE = frozenset({
 """Features that a message, an offer or care can change; where they raise churn, somebody can act on them today."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # frozen, five of them would take longer to make than what they say
 class Reason:
     """One subject's part. weight: log-odds of churn it adds, against the mean customer; typical_value: the median's.
 
@@ -96,22 +96,46 @@ def reasons_from(
 ) -> list[list[Reason]]:  # fmt: skip
     """`reasons` from contributions computed before. names: of the churn model's features."""
     inputs, expectation, _ = contributions
-    columns = [*names, *EXPECTED]
+    columns, subjects = _columns_of(tuple(names))
     inputs, expectation = inputs - usual.inputs, expectation - usual.expectation
     weights = np.zeros((len(inputs), len(SUBJECTS)))
-    _sum_by_subject(inputs, expectation, _subjects_of(tuple(columns)), weights)
-    each = inputs.tolist()
+    _sum_by_subject(inputs, expectation, subjects, weights)
+    each = zip(inputs.tolist(), weights.tolist(), strict=True)
     return [
-        _of_row(Row(facts, i, lang, usual.medians, dict(zip(columns, each[i], strict=True))), weights[i], most)
-        for i in range(len(inputs))
+        _of_row(Row(facts, i, lang, usual.medians, Parts(columns, parts)), weighed, most)
+        for i, (parts, weighed) in enumerate(each)
     ]
 
 
+class Parts(Mapping[str, float]):
+    """What each input adds, by its name. A dict of ninety would take as long as all that is asked of it."""
+
+    __slots__ = ("_place", "_values")
+
+    def __init__(self, place: Mapping[str, int], values: Sequence[float]) -> None:
+        """place: where in values each name's stands."""
+        self._place, self._values = place, values
+
+    def __getitem__(self, name: str) -> float:
+        """An input's part."""
+        return self._values[self._place[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names."""
+        return iter(self._place)
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self._place)
+
+
 @lru_cache(maxsize=8)
-def _subjects_of(columns: tuple[str, ...]) -> npt.NDArray[np.int64]:
-    """Per input the position of its subject; the last entry is the expectation's own."""
-    place = {name: i for i, names in enumerate(SUBJECTS.values()) for name in names}
-    return np.array([*(place[name] for name in columns), list(SUBJECTS).index("rhythm")], np.int64)
+def _columns_of(names: tuple[str, ...]) -> tuple[dict[str, int], npt.NDArray[np.int64]]:
+    """The inputs' places, and per input the position of its subject; the last entry is the expectation's own."""
+    columns = [*names, *EXPECTED]
+    subject = {name: i for i, those in enumerate(SUBJECTS.values()) for name in those}
+    subjects = np.array([*(subject[name] for name in columns), list(SUBJECTS).index("rhythm")], np.int64)
+    return {name: i for i, name in enumerate(columns)}, subjects
 
 
 @njit(cache=True, nogil=True)
@@ -128,18 +152,14 @@ def sentence(subject: str, facts: Table, at: int, lang: Language = "en") -> str:
     return SENTENCES[subject](Row(facts, at, lang, {}, {}))[1]
 
 
-def _of_row(row: Row, weights: Floats, most: int) -> list[Reason]:
-    weighed = weights.tolist()
-    heaviest = sorted(range(len(weighed)), key=lambda i: -abs(weighed[i]))[:most]
-    lowering = Row(row.facts, row.at, row.lang, row.medians, row.weights, sign=-1)
-    return [
-        _reason(row if weighed[i] > 0 else lowering, SUBJECT_NAMES[i], weighed[i])
-        for i in heaviest
-        if abs(weighed[i]) >= FAINTEST
-    ]
+def _of_row(row: Row, weighed: Sequence[float], most: int) -> list[Reason]:
+    away = [abs(weight) for weight in weighed]
+    heaviest = sorted(range(len(away)), key=away.__getitem__, reverse=True)[:most]
+    return [_reason(row, SUBJECT_NAMES[i], weighed[i]) for i in heaviest if away[i] >= FAINTEST]
 
 
 def _reason(row: Row, subject: str, weight: float) -> Reason:
+    row.sign = 1 if weight > 0 else -1
     feature, text = SENTENCES[subject](row)
     direction: Literal["raises", "lowers"] = "raises" if weight > 0 else "lowers"
     actionable = weight > 0 and feature in ACTIONABLE

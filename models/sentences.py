@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, lru_cache
+from string import Formatter
 from typing import Literal
 
 import numpy as np
@@ -22,25 +22,22 @@ Language = Literal["en", "it"]
 EPOCH = dt.date(1970, 1, 1)
 
 
-@dataclass(frozen=True)
 class Row:
     """One customer's facts, and how to say them."""
 
-    facts: Table
-    at: int
-    lang: Language
-    medians: Mapping[str, float]
-    weights: Mapping[str, float]
-    sign: int = 1
+    __slots__ = ("at", "facts", "lang", "medians", "numbers", "sign", "weights")
+
+    def __init__(
+        self, facts: Table, at: int, lang: Language, medians: Mapping[str, float], weights: Mapping[str, float],
+        sign: int = 1,
+    ) -> None:  # fmt: skip
+        """medians: of the shop. weights: what each input adds; sign: 1 or −1, which way the subject pushes."""
+        self.facts, self.at, self.lang, self.medians, self.weights, self.sign = facts, at, lang, medians, weights, sign
+        self.numbers: list[float] = facts.values[at].tolist()
 
     def __getitem__(self, name: str) -> float:
         """A feature of hers; NaN if unknown."""
-        return self._numbers[self.facts.position[name]]
-
-    @cached_property
-    def _numbers(self) -> list[float]:
-        numbers: list[float] = self.facts.values[self.at].tolist()
-        return numbers
+        return self.numbers[self.facts.position[name]]
 
     def known(self, name: str) -> float | None:
         """A feature of hers; None if unknown."""
@@ -54,7 +51,13 @@ class Row:
 
     def say(self, key: str, **numbers: float | str) -> str:
         """A phrase in her reader's language."""
-        return _said(key, self.lang, tuple(numbers.items()))
+        said = []
+        for literal, name, spec in _parts(key, self.lang):
+            said.append(literal)
+            if name is not None:
+                value = numbers[name]
+                said.append(value if isinstance(value, str) else in_words(value, spec, self.lang))
+        return "".join(said)
 
     def with_usual(self, key: str, feature: str, **numbers: float | str) -> str:
         """A phrase, and the shop's median of its feature in brackets if there is one."""
@@ -90,34 +93,33 @@ class Row:
         return CHANNELS[CHANNEL_NAMES[code]][0 if self.lang == "en" else 1]
 
 
+@cache
+def _parts(key: str, lang: Language) -> tuple[tuple[str, str | None, str], ...]:
+    """A phrase taken apart: text, and what stands after it, with how to write it."""
+    phrase = PHRASES[key][0 if lang == "en" else 1]
+    return tuple((literal, name, spec or "") for literal, name, spec, _ in Formatter().parse(phrase))
+
+
 @lru_cache(maxsize=16_384)
-def _said(key: str, lang: Language, numbers: tuple[tuple[str, float | str], ...]) -> str:
-    """Kept: most of what is said of one customer is said of many."""
-    words = {name: value if isinstance(value, str) else Number(value, lang) for name, value in numbers}
-    return PHRASES[key][0 if lang == "en" else 1].format(**words)
+def in_words(value: float, spec: str, lang: Language) -> str:
+    """As its language writes it: `{n}` alone, `{n:order|orders}` with its noun, `{n:2}` as money.
+
+    Whole numbers without decimals; below ten one decimal, if it has one; from ten on rounded.
+    """
+    if spec == "2":
+        return _localised(f"{value:,.2f}", lang)
+    text = _localised(f"{value:,.1f}".removesuffix(".0") if abs(value) < 9.95 else f"{value:,.0f}", lang)
+    if not spec:
+        return text
+    one, many = spec.split("|")
+    return f"{text} {one if text == '1' else many}"
 
 
-class Number:
-    """A number as its language writes it: `{n}` alone, `{n:order|orders}` with its noun, `{n:2}` as money."""
+def _localised(text: str, lang: Language) -> str:
+    return text if lang == "en" else text.translate(_COMMAS)
 
-    def __init__(self, value: float, lang: Language) -> None:
-        """Whole numbers without decimals; below ten one decimal, if it has one; from ten on rounded."""
-        self.value, self.lang = value, lang
 
-    def __format__(self, spec: str) -> str:
-        """See the class."""
-        if spec == "2":
-            return self._localised(f"{self.value:,.2f}")
-        text = self._localised(
-            f"{self.value:,.1f}".removesuffix(".0") if abs(self.value) < 9.95 else f"{self.value:,.0f}"
-        )
-        if not spec:
-            return text
-        one, many = spec.split("|")
-        return f"{text} {one if text == '1' else many}"
-
-    def _localised(self, text: str) -> str:
-        return text if self.lang == "en" else text.translate(str.maketrans(",.", ".,"))
+_COMMAS = str.maketrans(",.", ".,")
 
 
 def _percent(share: float) -> float:
