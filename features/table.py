@@ -113,6 +113,18 @@ def build(
     return Table(chosen, values, customer, as_of, instants, log)
 
 
+def stacked(tables: Sequence[Table]) -> Table:
+    """Tables of the same features and log, one's rows after the other's; their as_ofs stay apart, though equal."""
+    before = np.cumsum([0, *(len(table.as_ofs) for table in tables[:-1])])
+    return replace(
+        tables[0],
+        values=np.concatenate([table.values for table in tables]),
+        customer=np.concatenate([table.customer for table in tables]),
+        as_of=np.concatenate([table.as_of + first for table, first in zip(tables, before, strict=True)]),
+        as_ofs=np.concatenate([table.as_ofs for table in tables]),
+    )
+
+
 def _sweep_of(chosen: tuple[Feature, ...]) -> Sweep:
     """Their compiled pass; known by the features themselves: to compare ninety expressions takes as long as a row."""
     key = tuple(map(id, chosen))
