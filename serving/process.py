@@ -24,6 +24,7 @@ from serving import bundles
 from serving.app import create_app
 from serving.keyring import Keyring
 from serving.logs import as_json
+from serving.memory import keep_in_one_place
 from serving.publisher import Publisher, command
 from serving.schedule import Chore, erasing, folding, job_running
 from serving.settings import Settings
@@ -38,6 +39,7 @@ def serve(settings: Settings, publish: bool, without_keys: bool, say: Callable[[
 
     Raises RitornoError when it could never answer, or would answer anyone: without_keys says that this is meant.
     """
+    keep_in_one_place()
     open_store(settings.store)
     has_keys = Keyring(settings.database_url).is_needed
     if not (has_keys or settings.is_loopback or without_keys):
@@ -79,6 +81,7 @@ def worker_app(settings: Settings) -> FastAPI:
     """The app of one of several processes; it ends with the process that started it."""
     parent = multiprocessing.parent_process()
     assert parent is not None
+    keep_in_one_place()
     threading.Thread(target=lambda: (connection.wait([parent.sentinel]), os._exit(0)), daemon=True).start()
     begin_to_log()
     as_json()
