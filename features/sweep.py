@@ -112,15 +112,18 @@ class Sweep:
         columns, parts_of = self._columns(log), self._as_of_parts(log, policy)
         rest = self._edges_us(policy), self._params(policy), goal_code(log, policy), LOGS
 
-        def ask(customers: Int64s, as_of: int) -> Floats:
+        @lru_cache(maxsize=512)
+        def at(as_of: int) -> tuple[Int64s, Floats]:
             as_ofs = np.array([as_of], np.int64)
-            parts = parts_of(as_ofs)
+            return as_ofs, parts_of(as_ofs)
+
+        def ask(customers: Int64s, as_of: int) -> Floats:
             runs = log.starts[customers], log.ends[customers]
             for array in runs:
                 array.flags.writeable = False  # Numba compiles anew for each mix of the two kinds
             n = len(customers)
             out = np.full((n, self.n_columns), np.nan)
-            self.module.customers(*columns, *runs, 0, n, as_ofs, parts, *rest, np.arange(n + 1), out)
+            self.module.customers(*columns, *runs, 0, n, *at(as_of), *rest, np.arange(n + 1), out)
             return out
 
         return ask
