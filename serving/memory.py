@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 
 M_ARENA_MAX = -8  # malloc.h
 
 
 def keep_in_one_place() -> None:
-    """Before any thread: let all threads share one heap. Loading happens in one, whose own heap is never given back."""
+    """Before any thread: let all threads share one heap. Loading happens in one, whose own heap is never given back.
+
+    Here, and in the processes that this one will start.
+    """
     _call("mallopt", M_ARENA_MAX, 1)
+    os.environ.setdefault("MALLOC_ARENA_MAX", "1")
 
 
 def settle() -> None:

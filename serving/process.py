@@ -39,7 +39,6 @@ def serve(settings: Settings, publish: bool, without_keys: bool, say: Callable[[
 
     Raises RitornoError when it could never answer, or would answer anyone: without_keys says that this is meant.
     """
-    keep_in_one_place()
     open_store(settings.store)
     has_keys = Keyring(settings.database_url).is_needed
     if not (has_keys or settings.is_loopback or without_keys):
@@ -48,6 +47,7 @@ def serve(settings: Settings, publish: bool, without_keys: bool, say: Callable[[
             "every customer's scores. Make a key (python -m serving keys add NAME --scope score), use 127.0.0.1 "
             "behind a proxy that checks who asks, or add --i-know."
         )
+    keep_in_one_place()
     with listening(settings) as listener, ExitStack() as running:
         publisher = running.enter_context(Publisher(command(settings))) if publish else None
         chores = [running.enter_context(chore(settings)) for chore in (folding, job_running, erasing)]
@@ -81,7 +81,6 @@ def worker_app(settings: Settings) -> FastAPI:
     """The app of one of several processes; it ends with the process that started it."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    keep_in_one_place()
     threading.Thread(target=lambda: (connection.wait([parent.sentinel]), os._exit(0)), daemon=True).start()
     begin_to_log()
     as_json()
