@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from multiprocessing import connection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvicorn
@@ -25,6 +26,7 @@ from serving.app import create_app
 from serving.keyring import Keyring
 from serving.logs import as_json
 from serving.memory import keep_in_one_place
+from serving.metrics import SHARED
 from serving.publisher import Publisher, command
 from serving.schedule import Chore, erasing, folding, job_running
 from serving.settings import Settings
@@ -66,15 +68,17 @@ def serve(settings: Settings, publish: bool, without_keys: bool, say: Callable[[
 def _run_workers(settings: Settings, listener: socket.socket) -> None:
     """Several processes behind one socket; one that dies is replaced. /readyz does not tell of this process's children.
 
-    To tell of them, their problems would have to be handed to the workers. Each worker counts its own requests, and
-    keeps its own rates and answers of an Idempotency-Key.
+    To tell of them, their problems would have to be handed to the workers. Each worker keeps its own rates and answers
+    of an Idempotency-Key; requests are counted together.
     """
     as_json()
     app = partial(worker_app, settings)
     config = uvicorn.Config(
         app, factory=True, workers=settings.workers, timeout_worker_healthcheck=SILENT_SECONDS, **UVICORN
     )
-    Multiprocess(config, [listener]).run()
+    with TemporaryDirectory(prefix="ritorno-metrics-") as folder:
+        os.environ.setdefault(SHARED, folder)
+        Multiprocess(config, [listener]).run()
 
 
 def worker_app(settings: Settings) -> FastAPI:
