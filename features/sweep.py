@@ -38,6 +38,7 @@ from features.pulse import Season
 
 logger = logging.getLogger(__name__)
 
+LET_GO = 1 << 21  # rows: some sixty megabytes
 LONGEST_GAP = 40_000  # days; a gap of a century is its own problem
 LOGS = np.round(np.log(np.maximum(np.arange(LONGEST_GAP), 1)) * 1e6).astype(np.int64)
 
@@ -86,7 +87,7 @@ class Sweep:
                 buffer = np.empty((size, self.n_columns), dtype)
             self.module.customers(*columns, *owners, first, last, *question, part, buffer)
             if log.is_compact:
-                log.release(int(log.starts[first]), int(log.ends[last - 1]))
+                log.release(*_left(int(log.starts[first]), int(log.ends[last - 1]), log.n_events))
             customer = np.repeat(np.arange(first, last), per_customer)
             as_of = np.arange(size) - np.repeat(part[1:], per_customer) + len(as_ofs)
             return Chunk(buffer[:size], customer, as_of)
@@ -112,15 +113,18 @@ class Sweep:
         columns, parts_of = self._columns(log), self._as_of_parts(log, policy)
         rest = self._edges_us(policy), self._params(policy), goal_code(log, policy), LOGS
 
-        def ask(customers: Int64s, as_of: int) -> Floats:
+        @lru_cache(maxsize=512)
+        def at(as_of: int) -> tuple[Int64s, Floats]:
             as_ofs = np.array([as_of], np.int64)
-            parts = parts_of(as_ofs)
+            return as_ofs, parts_of(as_ofs)
+
+        def ask(customers: Int64s, as_of: int) -> Floats:
             runs = log.starts[customers], log.ends[customers]
             for array in runs:
                 array.flags.writeable = False  # Numba compiles anew for each mix of the two kinds
             n = len(customers)
             out = np.full((n, self.n_columns), np.nan)
-            self.module.customers(*columns, *runs, 0, n, as_ofs, parts, *rest, np.arange(n + 1), out)
+            self.module.customers(*columns, *runs, 0, n, *at(as_of), *rest, np.arange(n + 1), out)
             return out
 
         return ask
@@ -260,6 +264,14 @@ def _ahead(
                 yield started.popleft().result()
         while started:
             yield started.popleft().result()
+
+
+def _left(first: int, last: int, end: int) -> tuple[int, int]:
+    """The whole pieces of LET_GO rows that end between these two rows, or with the last row of all.
+
+    To let go of each chunk's pages alone takes longer than to fill the chunk: all cores wait for each other.
+    """
+    return first // LET_GO * LET_GO, last if last == end else last // LET_GO * LET_GO
 
 
 def _cuts(rows: Int64s, max_rows: int) -> Iterator[tuple[int, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -73,9 +73,8 @@ class Table:
 
     def with_rows(self, values: npt.NDArray[np.floating], customer: npt.NDArray[np.int64], as_of: int) -> Table:
         """The same columns, other rows: of these customers, all as of one instant."""
-        other = replace(
-            self, values=values, customer=customer, as_of=np.zeros(len(values), np.int64), as_ofs=np.array([as_of])
-        )
+        one = np.zeros(len(values), np.int64)
+        other = Table(self.features, values, customer, one, np.array([as_of]), self.log)
         other.__dict__["position"] = self.position  # what cached_property would work out again
         return other
 

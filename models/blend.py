@@ -53,11 +53,9 @@ class Blend:
         parts = np.zeros(inputs.shape)
         constant = self.intercept
         if self.linear is not None:
-            parts += self.linear_weight * self.linear.contributions(inputs)
+            self.linear.add_contributions(inputs, self.linear_weight, parts)
         if self.forest is not None:
-            trees, usual = self.forest.contributions(inputs)
-            parts += self.forest_weight * trees
-            constant += self.forest_weight * usual
+            constant += self.forest.add_contributions(inputs, self.forest_weight, parts)
         return parts, self.slope * self.link.margin(expected), constant
 
     def to_json(self) -> dict[str, Any]:

@@ -73,8 +73,14 @@ class Forest:
         They sum, with the expected margin, to `margins`. Path-dependent TreeSHAP (Lundberg et al. 2020, Nature MI 2,
         eq. 1 with the conditional expectation of Algorithm 1), taken leaf by leaf.
         """
+        out = np.zeros((len(rows), self.n_features))
+        return out, self.add_contributions(rows, 1.0, out, output)
+
+    def add_contributions(self, rows: npt.NDArray[np.floating], times: float, out: Float64s, output: int = 0) -> float:
+        """To out (n_rows, n_features), `times` the contributions; `times` the expected margin."""
         explainer = self._explainer(output)
-        return explainer.contributions(rows, self.n_features), explainer.expected
+        explainer.add_contributions(rows, times, out)
+        return times * explainer.expected
 
     @cached_property
     def _full(self) -> tuple[npt.NDArray[Any], ...]:

@@ -97,10 +97,10 @@ def reasons_from(
     """`reasons` from contributions computed before. names: of the churn model's features."""
     inputs, expectation, _ = contributions
     columns, subjects = _columns_of(tuple(names))
-    inputs, expectation = inputs - usual.inputs, expectation - usual.expectation
-    weights = np.zeros((len(inputs), len(SUBJECTS)))
-    _sum_by_subject(inputs, expectation, subjects, weights)
-    each = zip(inputs.tolist(), weights.tolist(), strict=True)
+    beyond: Floats = np.empty(inputs.shape)
+    weights: Floats = np.zeros((len(inputs), len(SUBJECTS)))
+    _sum_by_subject(inputs, expectation, usual.inputs, usual.expectation, subjects, beyond, weights)
+    each: Iterator[tuple[list[float], list[float]]] = zip(beyond.tolist(), weights.tolist(), strict=True)
     return [
         _of_row(Row(facts, i, lang, usual.medians, Parts(columns, parts)), weighed, most)
         for i, (parts, weighed) in enumerate(each)
@@ -139,12 +139,15 @@ def _columns_of(names: tuple[str, ...]) -> tuple[dict[str, int], npt.NDArray[np.
 
 
 @njit(cache=True, nogil=True)
-def _sum_by_subject(inputs, expectation, subject, out):  # type: ignore[no-untyped-def]  # compiled
-    """`by_subject` into the columns of out; in the columns' order, so that a row alone gives the same."""
+def _sum_by_subject(  # type: ignore[no-untyped-def]  # compiled
+    inputs, expectation, usual_inputs, usual_expectation, subject, beyond, out
+):
+    """What is beyond the usual, and `by_subject` of it; in the columns' order, so that a row alone gives the same."""
     for i in range(inputs.shape[0]):
         for column in range(inputs.shape[1]):
-            out[i, subject[column]] += inputs[i, column]
-        out[i, subject[-1]] += expectation[i]
+            beyond[i, column] = inputs[i, column] - usual_inputs[column]
+            out[i, subject[column]] += beyond[i, column]
+        out[i, subject[-1]] += expectation[i] - usual_expectation
 
 
 def sentence(subject: str, facts: Table, at: int, lang: Language = "en") -> str:

@@ -36,15 +36,13 @@ class Explainer:
     expected: float
     tables: Arrays | None
 
-    def contributions(self, rows: npt.NDArray[np.floating], n_features: int) -> Float64s:
-        """Shapley values, shape (n_rows, n_features); with `expected` they sum to the margin."""
-        out = np.zeros((len(rows), n_features))
+    def add_contributions(self, rows: npt.NDArray[np.floating], times: float, out: Float64s) -> None:
+        """To out (n_rows, n_features), `times` the Shapley values; with `expected` these sum to the margin."""
         wide = np.ascontiguousarray(rows, np.float32)
         if self.tables is not None:
-            _look_up(wide, *self.tables, out)  # type: ignore[call-arg]  # mypy sees the dispatcher, not what it calls
+            _look_up(wide, times, *self.tables, out)  # type: ignore[call-arg]  # mypy sees the dispatcher, not what it calls
         else:
-            _explain(wide, *self.leaves, self.weights, out)  # type: ignore[call-arg]
-        return out
+            _explain(wide, times, *self.leaves, self.weights, out)  # type: ignore[call-arg]
 
 
 def explainer(nodes: Arrays, roots: Sequence[int]) -> Explainer:
@@ -141,7 +139,7 @@ def goes_left(x, threshold, default_left):  # type: ignore[no-untyped-def]  # co
 
 @njit(cache=True, nogil=True)
 def _look_up(  # type: ignore[no-untyped-def]  # compiled
-    rows, condition_start, slot_start, numbers_at, feature, threshold, default_left, slot_feature, numbers, out
+    rows, times, condition_start, slot_start, numbers_at, feature, threshold, default_left, slot_feature, numbers, out
 ):
     for i in range(rows.shape[0]):
         for tree in range(condition_start.shape[0] - 1):
@@ -153,7 +151,7 @@ def _look_up(  # type: ignore[no-untyped-def]  # compiled
             k = slot_start[tree + 1] - first
             at = numbers_at[tree] + pattern * k
             for s in range(k):
-                out[i, slot_feature[first + s]] += numbers[at + s]
+                out[i, slot_feature[first + s]] += times * numbers[at + s]
 
 
 @njit(cache=True, nogil=True)
@@ -183,7 +181,7 @@ def _fill(  # type: ignore[no-untyped-def]  # compiled
 
 @njit(cache=True, nogil=True)
 def _explain(  # type: ignore[no-untyped-def]  # compiled
-    rows, leaf, edge_start, slot_start, edge_slot, edge_feature, threshold, default_left, is_left, _edge_node,
+    rows, times, leaf, edge_start, slot_start, edge_slot, edge_feature, threshold, default_left, is_left, _edge_node,
     slot_feature, share, weights, out,
 ):  # fmt: skip
     widest = weights.shape[0]
@@ -197,7 +195,7 @@ def _explain(  # type: ignore[no-untyped-def]  # compiled
                     passes[edge_slot[e]] = 0.0
             _give(leaf[n], share[first : first + k], passes, weights, terms, given)
             for s in range(k):
-                out[i, slot_feature[first + s]] += given[s]
+                out[i, slot_feature[first + s]] += times * given[s]
 
 
 @njit(cache=True, nogil=True)

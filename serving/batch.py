@@ -7,9 +7,9 @@ import datetime as dt
 from models.reasons import Language
 from serving.errors import RequestError
 from serving.fresh import Fresh
+from serving.messages import ScoresRequest
 from serving.problems import Malformed, TooMany
 from serving.profile import Fields
-from serving.records import ScoresRequest
 
 MOST = 1_000
 LOOKED_UP_PER_REASONS = 5  # a score alone costs a fifth of one with its reasons, JSON included

@@ -19,7 +19,8 @@ import httpx
 from features.errors import RitornoError
 from models.reasons import Language
 from serving.jobs import MEDIA, Form, Job
-from serving.records import ListRow, Readiness, ScoreRecord, ScoresAnswer
+from serving.messages import ListRow, Readiness, ScoresAnswer
+from serving.records import ScoreRecord
 
 MOST = 1_000  # customers that one request may have
 AGAIN = (429, 503)

@@ -13,8 +13,9 @@ from typing import Any, get_args
 
 from models.transition import NAMES
 from serving.lists import model_version
+from serving.messages import ListRow
 from serving.profile import Fields
-from serving.records import Channel, Churn, Clv, Evidence, ListRow, Record, ScoreRecord
+from serving.records import Channel, Churn, Clv, Evidence, Record, ScoreRecord
 
 BOM = "\ufeff"  # without it, spreadsheets read UTF-8 as an older encoding
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")

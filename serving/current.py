@@ -14,6 +14,7 @@ from serving import bundles
 from serving.errors import NotReady
 from serving.fresh import Fresh
 from serving.live import Live
+from serving.memory import settle
 from serving.previous import keep, scores_folder
 from serving.scoring import Scorer, end_of_day
 from serving.settings import Settings
@@ -94,6 +95,7 @@ class Current:
             return
         self._scorer = fresh
         self.live.settle(fresh.log)
+        settle()
         logger.info("serving %s of %s as of %s", seen[0], seen[1], fresh.day)
 
     def _follow(self) -> None:

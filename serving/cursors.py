@@ -10,8 +10,8 @@ import re
 import numpy as np
 import numpy.typing as npt
 
+from serving.messages import ListPage
 from serving.problems import Gone
-from serving.records import ListPage
 from serving.scoring import Scorer
 
 Int64s = npt.NDArray[np.int64]

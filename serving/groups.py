@@ -17,8 +17,8 @@ import numpy.typing as npt
 from features.events import CHANNEL_NAMES, FIRST_CUSTOM
 from features.lifecycle import Stage
 from models.worth import Spread
+from serving.messages import ClvGroup, ClvGroups
 from serving.profile import STAGES
-from serving.records import ClvGroup, ClvGroups
 from serving.scoring import Scorer
 
 Floats = npt.NDArray[np.float64]

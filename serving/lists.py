@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from models.reasons import Language, Reason
 from serving.cursors import CursorPage, cursor, offset_of, snapshot_of
-from serving.records import ListRow, ScoreRecord
+from serving.messages import ListRow
+from serving.records import ScoreRecord
 from serving.scoring import Scorer
 
 BESIDE = (

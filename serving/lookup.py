@@ -35,25 +35,26 @@ class Lookup:
 
     def reasons(self, positions: Sequence[int] | Int64s, lang: Language) -> list[list[Reason]]:
         """For each why her churn probability differs from the shop's; nothing for those without a kept order."""
-        numbers = self.sheet.values[np.asarray(positions, np.int64)]
-        has_answer = ~np.isnan(numbers[:, PLACE["churn"]])
-        said = [int(position) for position, has in zip(positions, has_answer, strict=True) if has]
-        found = iter(self._reasons(said, numbers[has_answer], lang))
+        asked = np.asarray(positions, np.int64)
+        numbers = self.sheet.values[asked]
+        has_answer = [churn == churn for churn in numbers[:, PLACE["churn"]].tolist()]  # NaN is not itself
+        if all(has_answer):
+            return self._reasons(asked, numbers, lang) if has_answer else []
+        found = iter(self._reasons(asked[has_answer], numbers[has_answer], lang) if any(has_answer) else ())
         return [next(found) if has else [] for has in has_answer]
 
-    def _reasons(self, positions: Sequence[int], numbers: Floats, lang: Language) -> list[list[Reason]]:
-        if not positions:
-            return []
+    def _reasons(self, positions: Int64s, numbers: Floats, lang: Language) -> list[list[Reason]]:
         churn = self.champions.churn
         facts = self.facts(positions)
-        expected = numbers[:, EXPECTED_FROM : EXPECTED_FROM + len(EXPECTED)]
-        inputs = np.concatenate([facts.values[:, self._of_churn], expected], axis=1).astype(np.float32)
+        inputs = np.empty((len(positions), len(self._of_churn) + len(EXPECTED)), np.float32)
+        inputs[:, : -len(EXPECTED)] = facts.values[:, self._of_churn]
+        inputs[:, -len(EXPECTED) :] = numbers[:, EXPECTED_FROM : EXPECTED_FROM + len(EXPECTED)]
         parts = churn.contributions_to(numbers[:, ASKED], inputs)
         return reasons_from(parts, churn.card.features, facts, self.population.typical, lang)
 
-    def facts(self, positions: Sequence[int]) -> Table:
+    def facts(self, positions: Sequence[int] | Int64s) -> Table:
         """Every feature of these customers."""
-        customers = np.array(positions, np.int64)
+        customers = np.asarray(positions, np.int64)
         return self._facts.with_rows(self._ask(customers, self.sheet.as_of), customers, self.sheet.as_of)
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from serving import bundles
@@ -20,6 +22,7 @@ from serving.nulls import Nulls
 from serving.privacy import Requests
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+SHARED = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus_client when it is imported
 PROBABILITIES = tuple(i / 20 for i in range(1, 21))
 
 Floats = npt.NDArray[np.float64]
@@ -27,17 +30,18 @@ Metric = GaugeMetricFamily | HistogramMetricFamily
 
 
 class Metrics:
-    """Of one service, that is of one process: whoever runs several scrapes each, or sums them."""
+    """Of one service. Several workers count into files of a folder that they share (prometheus_client's own way)."""
 
     def __init__(self, current: Current) -> None:
         """Nothing is counted yet."""
         self.registry = CollectorRegistry()
+        own = None if SHARED in os.environ else self.registry
         self._seconds = Histogram(
-            "ritorno_request_seconds", "Time to answer.", ["route", "method"], buckets=SECONDS, registry=self.registry
+            "ritorno_request_seconds", "Time to answer.", ["route", "method"], buckets=SECONDS, registry=own
         )
-        self._requests = Counter(
-            "ritorno_requests", "Requests answered.", ["route", "method", "status"], registry=self.registry
-        )
+        self._requests = Counter("ritorno_requests", "Requests answered.", ["route", "method", "status"], registry=own)
+        if own is None:
+            MultiProcessCollector(self.registry)  # type: ignore[no-untyped-call]
         self._of = cache(self._label)  # the library's own look-up takes longer than the counting
         ProcessCollector(registry=self.registry)
         self.registry.register(Served(current))

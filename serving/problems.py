@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from features.errors import RitornoError
 from serving.errors import NotReady, RequestError, StateError
-from serving.records import Problem
+from serving.messages import Problem
 
 WAIT_SECONDS = "2"
 

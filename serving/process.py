@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from multiprocessing import connection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvicorn
@@ -24,6 +25,8 @@ from serving import bundles
 from serving.app import create_app
 from serving.keyring import Keyring
 from serving.logs import as_json
+from serving.memory import keep_in_one_place
+from serving.metrics import SHARED
 from serving.publisher import Publisher, command
 from serving.schedule import Chore, erasing, folding, job_running
 from serving.settings import Settings
@@ -46,6 +49,7 @@ def serve(settings: Settings, publish: bool, without_keys: bool, say: Callable[[
             "every customer's scores. Make a key (python -m serving keys add NAME --scope score), use 127.0.0.1 "
             "behind a proxy that checks who asks, or add --i-know."
         )
+    keep_in_one_place()
     with listening(settings) as listener, ExitStack() as running:
         publisher = running.enter_context(Publisher(command(settings))) if publish else None
         chores = [running.enter_context(chore(settings)) for chore in (folding, job_running, erasing)]
@@ -64,15 +68,17 @@ def serve(settings: Settings, publish: bool, without_keys: bool, say: Callable[[
 def _run_workers(settings: Settings, listener: socket.socket) -> None:
     """Several processes behind one socket; one that dies is replaced. /readyz does not tell of this process's children.
 
-    To tell of them, their problems would have to be handed to the workers. Each worker counts its own requests, and
-    keeps its own rates and answers of an Idempotency-Key.
+    To tell of them, their problems would have to be handed to the workers. Each worker keeps its own rates and answers
+    of an Idempotency-Key; requests are counted together.
     """
     as_json()
     app = partial(worker_app, settings)
     config = uvicorn.Config(
         app, factory=True, workers=settings.workers, timeout_worker_healthcheck=SILENT_SECONDS, **UVICORN
     )
-    Multiprocess(config, [listener]).run()
+    with TemporaryDirectory(prefix="ritorno-metrics-") as folder:
+        os.environ.setdefault(SHARED, folder)
+        Multiprocess(config, [listener]).run()
 
 
 def worker_app(settings: Settings) -> FastAPI:

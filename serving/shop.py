@@ -120,15 +120,20 @@ def summary(scorer: Scorer) -> Summary:
 
 def span_of(scorer: Scorer, start: dt.date | None, end: dt.date | None) -> Span:
     """As asked, or the horizon of the transition model up to the scorer's day. Raises Malformed."""
-    horizon = dt.timedelta(days=scorer.champions.transition.card.horizon_days)
-    end = end or (min(start + horizon, scorer.day) if start else scorer.day)
-    start = start or end - horizon
+    horizon = scorer.champions.transition.card.horizon_days
+    end = end or (min(_later(start, horizon), scorer.day) if start else scorer.day)
+    start = start or _later(end, -horizon)
     if not start < end <= scorer.day:
         raise Malformed(
             "to", f"from, to: found {start} and {end}, expected two days in their order, none after {scorer.day}. "
             "Correct them, or leave them out.",
         )  # fmt: skip
     return Span(start, end)
+
+
+def _later(day: dt.date, days: int) -> dt.date:
+    """So many days later, or earlier; the calendar's last or first day where there is none."""
+    return dt.date.fromordinal(min(max(day.toordinal() + days, 1), dt.date.max.toordinal()))
 
 
 def days_of(scorer: Scorer, start: dt.date | None, end: dt.date | None) -> Span:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from serving import bundles
 from serving.current import Current
-from serving.records import Readiness, Version
+from serving.messages import Readiness, Version
 
 ROOM_BYTES = 50_000_000
 

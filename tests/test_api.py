@@ -19,7 +19,7 @@ from features.store import write_store
 from serving.__main__ import main
 from serving.app import create_app
 from serving.batch import weight
-from serving.records import ScoresRequest
+from serving.messages import ScoresRequest
 from serving.routes.ask import QUICK
 
 pytest_plugins = ["serving_fixtures"]

@@ -17,6 +17,7 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
+from service_fixtures import workers_of
 
 from features.doctor import examine
 from features.events import COLUMNS
@@ -383,17 +384,6 @@ def test_a_killed_worker_is_replaced_and_what_one_acknowledged_all_see(own_place
                     assert record["evidence"]["orders"] == records[3].evidence.orders + 1
         finally:
             service.terminate()
-
-
-def workers_of(pid):
-    """The processes below one that answer, not those that only look after semaphores."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            fields = path.read_text().rsplit(")", 1)[1].split()
-            if int(fields[1]) == pid and b"spawn_main" in (path.parent / "cmdline").read_bytes():
-                found.append(int(path.parent.name))
-    return found
 
 
 def ready(address):

@@ -3,13 +3,17 @@
 import datetime as dt
 import json
 import logging
+import os
+import signal
 import subprocess
 import sys
 import time
 
+import httpx
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
+from service_fixtures import running, workers_of
 
 from serving import bundles
 from serving.app import create_app
@@ -221,3 +225,26 @@ def test_without_a_variable_nobody_traces_and_nothing_is_loaded(monkeypatch):
     code = "import sys, serving.process; print('opentelemetry.sdk' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.slow
+def test_requests_of_all_workers_are_counted_together(own_place):
+    """Whichever worker answers, as if there were one; a killed worker's requests stay counted."""
+    with running(own_place / "store", "--workers", "2") as service:
+        for _ in range(40):
+            httpx.get(f"{service.url}/v1/lifecycle/summary")  # a connection each: both workers take some
+        counts = [counted(service) for _ in range(10)]
+        before = set(counts)
+        os.kill(workers_of(service.process.pid)[0], signal.SIGKILL)
+        service.until(lambda: len(workers_of(service.process.pid)) == 2 and service.is_ready())
+        assert before | {counted(service)} == {40.0}
+
+
+def counted(service):
+    families = text_string_to_metric_families(httpx.get(f"{service.url}/metrics").text)
+    return sum(
+        sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == "ritorno_requests_total" and sample.labels["route"] == "/v1/lifecycle/summary"
+    )

@@ -86,7 +86,13 @@ def test_what_was_expected_comes_from_what_was_known_then_and_sums_to_one(ask, s
     assert found["expected"]["retention_active"] == pytest.approx(mean)
 
 
-@pytest.mark.parametrize("query", ["from=2025-05-31&to=2025-05-31", "from=2025-05-31&to=2025-03-31", "to=2999-01-01"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "from=2025-05-31&to=2025-05-31", "from=2025-05-31&to=2025-03-31", "to=2999-01-01", "to=0001-01-01",
+        "from=9999-12-31",
+    ],
+)  # fmt: skip
 def test_days_in_no_order_are_a_422_that_names_them(ask, query):
     for path in ("lifecycle/transitions", "channels/metrics"):
         answer = ask("GET", f"/v1/{path}?{query}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, lru_cache
 from typing import Any, get_type_hints
 from urllib.parse import parse_qsl
 
@@ -21,12 +22,17 @@ class BareRoute(APIRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; what the function raises goes to the app's handlers."""
-        options = self._read(scope["query_string"]) if scope["method"] == "GET" else None
+        options = self._known(scope["query_string"]) if scope["method"] == "GET" else None
         if options is None:
             await super().handle(scope, receive, send)
             return
         answer = await self.endpoint(Request(scope, receive, send), **scope["path_params"], **options)
         await answer(scope, receive, send)
+
+    @cached_property
+    def _known(self) -> Callable[[bytes], dict[str, Any] | None]:
+        """`_read`, which the same few queries are asked of again and again."""
+        return lru_cache(maxsize=256)(self._read)
 
     def _read(self, query: bytes) -> dict[str, Any] | None:
         """The options; None if FastAPI is to judge: one is wrong, empty, or there twice."""

@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from serving.groups import By, groups
+from serving.messages import ClvGroups
 from serving.problems import PROBLEMS
-from serving.records import ClvGroups
 from serving.routes.ask import fresh_of, work
 
 router = APIRouter(prefix="/v1/clv", tags=["clv"], responses=PROBLEMS)

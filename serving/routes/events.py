@@ -7,9 +7,9 @@ import time
 
 from fastapi import APIRouter, Depends, Request
 
+from serving.messages import EventsAnswer, EventsRequest, ItemError
 from serving.posting import MOST, judge
 from serving.problems import PROBLEMS, TooMany, described
-from serving.records import EventsAnswer, EventsRequest, ItemError
 from serving.routes.ask import fresh_of, json_only, work
 
 router = APIRouter(prefix="/v1", tags=["events"], responses=PROBLEMS)

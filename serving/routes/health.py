@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from serving.records import Readiness, Version
+from serving.messages import Readiness, Version
 from serving.routes.ask import CurrentNow
 from serving.status import readiness, versions
 

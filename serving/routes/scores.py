@@ -9,8 +9,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from serving.batch import score_all, weight
 from serving.history import History
+from serving.messages import ScoresAnswer, ScoresRequest
 from serving.problems import PROBLEMS, described
-from serving.records import ScoreRecord, ScoresAnswer, ScoresRequest
+from serving.records import ScoreRecord
 from serving.routes.ask import Changes, Explain, HorizonDays, Lang, as_json, fresh_of, json_only, now, work
 from serving.routes.bare import BareRoute
 
