@@ -115,12 +115,13 @@ def build(
 def stacked(tables: Sequence[Table]) -> Table:
     """Tables of the same features and log, one's rows after the other's; their as_ofs stay apart, though equal."""
     before = np.cumsum([0, *(len(table.as_ofs) for table in tables[:-1])])
-    return replace(
-        tables[0],
-        values=np.concatenate([table.values for table in tables]),
-        customer=np.concatenate([table.customer for table in tables]),
-        as_of=np.concatenate([table.as_of + first for table, first in zip(tables, before, strict=True)]),
-        as_ofs=np.concatenate([table.as_ofs for table in tables]),
+    return Table(
+        tables[0].features,
+        np.concatenate([table.values for table in tables]),
+        np.concatenate([table.customer for table in tables]),
+        np.concatenate([table.as_of + first for table, first in zip(tables, before, strict=True)]),
+        np.concatenate([table.as_ofs for table in tables]),
+        tables[0].log,
     )
 
 
