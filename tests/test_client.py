@@ -142,12 +142,14 @@ def test_the_readme_shows_how_to_ask():
     assert len(CURLS) >= 4
 
 
-def test_the_readmes_python_runs(service, key, records, capsys):
+def test_the_readmes_python_runs(service, client, key, records, capsys):
     code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "serving.client" in block)
     code = code.replace("http://localhost:8000", service.url).replace("23474", records[0].customer_id)
     exec(code, {"key": key[1]})
     said = capsys.readouterr().out.splitlines()
-    assert float(said[0]) == records[0].churn.probability
+    record = client.score(records[0].customer_id)
+    assert float(said[0]) == record.churn.probability
+    assert record.evidence.orders == records[0].evidence.orders + 1  # the one that it has sent
     assert said[1].startswith("1 ")
 
 
