@@ -73,16 +73,17 @@ def serve(settings: Settings, publish: bool, without_keys: bool, say: Callable[[
 def _run_workers(settings: Settings, listener: socket.socket, amiss: Besides) -> None:
     """Several processes behind one socket; one that dies is replaced. What they must agree on is in one folder.
 
-    <folder>/metrics/   requests, counted together        <folder>/amiss   what is wrong with this process's children
+    <folder>/metrics/   requests, counted together        <folder>/rates/   how often each key has asked
+    <folder>/amiss      what is wrong with this process's children
 
-    Each worker keeps its own rates and answers of an Idempotency-Key.
+    Each worker keeps its own answers of an Idempotency-Key.
     """
     as_json()
-    with TemporaryDirectory(prefix="ritorno-workers-") as name, told(amiss, note := Path(name) / "amiss"):
-        metrics = Path(name) / "metrics"
-        metrics.mkdir()
-        os.environ.setdefault(SHARED, str(metrics))
-        app = partial(worker_app, settings, note)
+    with TemporaryDirectory(prefix="ritorno-workers-") as name, told(amiss, (folder := Path(name)) / "amiss"):
+        for part in ("metrics", "rates"):
+            (folder / part).mkdir()
+        os.environ.setdefault(SHARED, str(folder / "metrics"))
+        app = partial(worker_app, settings, folder)
         config = uvicorn.Config(
             app, factory=True, workers=settings.workers, timeout_worker_healthcheck=SILENT_SECONDS, **UVICORN
         )
@@ -107,14 +108,14 @@ def told(amiss: Besides, note: Path) -> Iterator[None]:
         writer.join()
 
 
-def worker_app(settings: Settings, note: Path) -> FastAPI:
-    """The app of one of several processes; it ends with the process that started it. note: see `told`."""
+def worker_app(settings: Settings, folder: Path) -> FastAPI:
+    """The app of one of several processes; it ends with the process that started it. folder: see `_run_workers`."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=lambda: (connection.wait([parent.sentinel]), os._exit(0)), daemon=True).start()
     begin_to_log()
     as_json()
-    return create_app(settings, lambda: bundles.noted(note), tracer())
+    return create_app(settings, lambda: bundles.noted(folder / "amiss"), tracer(), folder / "rates")
 
 
 def _greeting(settings: Settings, port: int, has_keys: bool) -> str:
