@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.events import (
+    CANONICAL,
     CHANNEL_NAMES,
     EARLIEST_US,
     EVENT_NAMES,
@@ -26,7 +27,6 @@ from features.events import (
     SECOND_US,
     UNKNOWN_CATEGORY,
     UNKNOWN_CHANNEL,
-    canonical_event,
 )  # fmt: skip
 from features.keys import keys_of, mixed
 from features.log import FIRST_OWN, EventLog, build_log
@@ -157,17 +157,17 @@ def _own_code(name: str | None, own: dict[str, int], column: str) -> int:
 
 def _name(event: Mapping[str, object]) -> str:
     name = event.get("event")
-    return default_name(event) if name is None else _canonical(name)
+    return default_name(event) if name is None else _canonical(name, "event")
 
 
 def _channel(name: object) -> str | None:
-    return None if name is None else _canonical(name)
+    return None if name is None else _canonical(name, "channel")
 
 
-def _canonical(name: object) -> str:
+def _canonical(name: object, column: str) -> str:
     if type(name) is not str or not name.isprintable() or not name.strip():
         raise NotPlainError
-    return canonical_event(name)
+    return CANONICAL[column](name)
 
 
 def _text(value: object) -> str | None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.columns import Floats, Mask, mask, numbers, series, text
-from features.events import EARLIEST_US, LARGEST_AMOUNT, LARGEST_NUMBER, LATEST_US, MAX_ID_BYTES, canonical_event
+from features.events import CANONICAL, EARLIEST_US, LARGEST_AMOUNT, LARGEST_NUMBER, LATEST_US, MAX_ID_BYTES
 from features.instants import Instants, instants
 from features.readers import RAGGED
 
@@ -99,13 +99,13 @@ def _events(raw: pd.DataFrame, reasons: _Reasons) -> pa.Array:
         return pa.array(["order_completed", "order_refunded"], pa.large_string()).take(pa.array(refund.astype(np.int8)))
     names = text(raw["event"])
     reasons.reject(_blank(names), "event is empty")
-    return _canonical(names)
+    return _canonical(names, "event")
 
 
-def _canonical(names: pa.Array) -> pa.Array:
+def _canonical(names: pa.Array, column: str) -> pa.Array:
     """Each distinct name made canonical once."""
     coded = names.dictionary_encode()
-    canonical = [canonical_event(name) for name in coded.dictionary.to_pylist()]
+    canonical = [CANONICAL[column](name) for name in coded.dictionary.to_pylist()]
     return pa.array(canonical, pa.large_string()).take(coded.indices)
 
 
@@ -122,7 +122,7 @@ def _money(raw: pd.DataFrame, event: pa.Array, reasons: _Reasons) -> dict[str, I
     if "amount" in raw:
         missing = ~_known(raw["amount"])
         reasons.reject(orders & missing, "an order has no amount")
-        reasons.reject(refunds & missing, "a refund has no amount")
+        reasons.reject(refunds & missing, "a refund or cancelled order has no amount")
     reasons.reject(orders & (amount < 0), "an order has a negative amount; a refund is the event order_refunded")
     minor["amount_minor"] = np.where(refunds, -np.abs(amount), amount)
     return minor
@@ -134,7 +134,7 @@ def _details(raw: pd.DataFrame, reasons: _Reasons) -> dict[str, pd.Series | Floa
         if column in raw:
             columns[column] = series(text(raw[column]), raw.index)
     if "channel" in raw:
-        columns["channel"] = series(_canonical(text(raw["channel"])), raw.index)
+        columns["channel"] = series(_canonical(text(raw["channel"]), "channel"), raw.index)
     for column in ("quantity", "value"):
         if column in raw:
             columns[column] = _judged_numbers(raw, column, reasons, LARGEST_NUMBER, f"{column} is not a number")

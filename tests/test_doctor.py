@@ -9,7 +9,7 @@ import pytest
 
 from features.doctor import examine, summary
 from features.errors import EventsError
-from features.events import FIRST_CUSTOM
+from features.events import EVENT_NAMES, FIRST_CUSTOM, GA4_NAMES, SEGMENT_NAMES, canonical_event
 from features.ingest import to_log
 from features.table import instant
 
@@ -121,12 +121,62 @@ def test_a_time_is_read_however_it_is_written(ts, utc):
     ("written", "name"),
     [
         ("Order Completed", "order_completed"), ("order_completed", "order_completed"), ("purchase", "order_completed"),
-        ("refund", "order_refunded"), ("view_item", "product_viewed"), ("add_to_cart", "product_added"),
-        ("Product-Viewed", "product_viewed"), (" Email Opened ", "email_opened"), ("Stylist Booked", "stylist_booked"),
+        ("refund", "order_refunded"), ("Order Cancelled", "order_refunded"), ("Order Canceled", "order_refunded"),
+        ("view_item", "product_viewed"), ("add_to_cart", "product_added"), ("Product-Viewed", "product_viewed"),
+        ("Product Reviewed", "review_submitted"), ("Coupon Applied", "coupon_redeemed"),
+        ("Product List Viewed", "page_viewed"), ("Products Searched", "page_viewed"), ("search", "page_viewed"),
+        ("view_item_list", "page_viewed"), ("remove_from_cart", "product_removed"), ("sign_up", "signed_up"),
+        ("Checkout Started", "checkout_started"), ("begin_checkout", "checkout_started"),
+        ("Promotion Clicked", "ad_clicked"), ("select_promotion", "ad_clicked"), ("generate_lead", "signed_up"),
+        (" Email Opened ", "email_opened"), ("Email Link Clicked", "email_clicked"), ("Email Delivered", "email_sent"),
+        ("Email Marked as Spam", "email_unsubscribed"), ("Unsubscribed", "email_unsubscribed"),
+        ("session_start", "session_start"), ("Stylist Booked", "stylist_booked"), ("Order Packed", "order_packed"),
     ],
 )  # fmt: skip
 def test_segments_and_ga4s_names_are_understood(written, name):
     assert checkup({**GOOD, "event": written}).good["event"].tolist() == [name]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["OrderCompleted", "orderCompleted", "order.completed", "order-completed", "ORDER COMPLETED", "Completed Order"],
+)
+def test_a_known_name_is_known_however_it_is_spelled(written):
+    assert canonical_event(written) == "order_completed"
+
+
+def test_no_two_names_that_mean_different_events_are_spelled_alike():
+    names = {**GA4_NAMES, **SEGMENT_NAMES, **{name: name for name in EVENT_NAMES}}
+    assert {name: canonical_event(name) for name in names} == names
+    assert set(names.values()) <= set(EVENT_NAMES)
+
+
+def test_a_channel_is_not_taken_for_an_event():
+    assert checkup({**GOOD, "channel": "Search"}).good["channel"].tolist() == ["search"]
+
+
+def test_a_cancelled_order_is_a_refund_of_what_the_row_says_and_without_an_amount_set_aside(raw_events):
+    cancelled = {**GOOD, "event": "Order Cancelled", "order_id": "A"}
+    found = checkup({**GOOD, "order_id": "A"}, cancelled, {**cancelled, "amount": None})
+    assert found.good["amount_minor"].tolist() == [2000, -2000]
+    assert to_log(found.rows).column("link").tolist() == [0, 1]
+    assert found.quarantine["reason"].tolist() == ["a refund or cancelled order has no amount"]
+
+
+def test_an_order_cancelled_and_refunded_gives_back_too_much():
+    order = {**GOOD, "order_id": "A"}
+    cancelled, refunded = ({**order, "event": event} for event in ("Order Cancelled", "Order Refunded"))
+    assert "refunded_more_than_paid" not in codes(checkup(order, cancelled))
+    (finding,) = [f for f in checkup(order, cancelled, refunded).findings if f.code == "refunded_more_than_paid"]
+    assert finding.rows == 1
+
+
+def test_own_event_names_are_kept_and_the_most_frequent_named():
+    names = ["Parcel Sent", "parcel_sent", *(f"own_{n}" for n in range(5))]
+    (finding,) = [f for f in checkup(GOOD, *({**GOOD, "event": n} for n in names)).findings if f.code == "own_events"]
+    assert (finding.severity, finding.rows) == ("advice", 7)
+    assert "6 event names of your own (most frequent: parcel_sent 2, own_0 1," in finding.found
+    assert '[events]: "parcel_sent" = ' in finding.todo
 
 
 def test_a_channel_is_one_channel_however_it_is_spelled():
@@ -306,7 +356,7 @@ def test_a_refund_without_an_amount_is_set_aside(raw_events):
     checkup = examine(
         raw_events("ann 2024-01-05 order_completed 10\nann 2024-01-06 order_refunded"), instant("2030-01-01")
     )
-    assert list(checkup.quarantine["reason"]) == ["a refund has no amount"]
+    assert list(checkup.quarantine["reason"]) == ["a refund or cancelled order has no amount"]
 
 
 @pytest.mark.parametrize("ts", ["2024", "2024-03", "today", "now"])
