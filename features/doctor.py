@@ -246,8 +246,9 @@ def _report_ids(checkup: Checkup, rows: Rows) -> None:
     if len(alike):
         checkup.add(
             "warning", "alike_ids", len(alike),
-            f"{len(alike):,} customer_ids that differ from another only by case or blanks (first: {alike.iloc[0]!r})",
-            "one spelling a customer", "They were kept apart; spell them alike if they are one person.",
+            f"{len(alike):,} customer_ids that differ from another only by case or blanks", "one spelling a customer",
+            "They were kept apart. To see which, group the export's ids, trimmed and in lower case; spell them alike if "
+            "they are one person.",
         )  # fmt: skip
 
 

@@ -301,6 +301,7 @@ def test_a_log_without_orders_is_noted():
 def test_ids_that_differ_only_by_case_or_blanks_are_noted():
     found = checkup(GOOD, {**GOOD, "customer_id": "Ann "}, {**GOOD, "customer_id": "bob"})
     assert codes(found) == ["alike_ids"]
+    assert "ann" not in summary(found.findings).lower()  # findings are kept, and served
     assert len(to_log(found.rows).ids) == 3
 
 
