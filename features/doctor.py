@@ -247,8 +247,8 @@ def _report_ids(checkup: Checkup, rows: Rows) -> None:
         checkup.add(
             "warning", "alike_ids", len(alike),
             f"{len(alike):,} customer_ids that differ from another only by case or blanks", "one spelling a customer",
-            "They were kept apart. To see which, group the export's ids, trimmed and in lower case; spell them alike if "
-            "they are one person.",
+            "They were kept apart. To see which, group the export's ids, trimmed and in lower case; if "
+            "they are one person, spell them alike.",
         )  # fmt: skip
 
 
