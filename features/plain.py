@@ -23,6 +23,7 @@ from features.events import (
     LARGEST_NUMBER,
     LATEST_US,
     MAX_ID_BYTES,
+    NO_IDS,
     NULL_INT32,
     SECOND_US,
     UNKNOWN_CATEGORY,
@@ -85,7 +86,10 @@ def plain(event: Mapping[str, object], now_us: int) -> PlainEvent | None:
 
 def plain_id(customer_id: str) -> bool:
     """Whether a customer_id is plainly good."""
-    return bool(customer_id.strip()) and customer_id.isprintable() and len(customer_id.encode()) <= MAX_ID_BYTES
+    word = customer_id.strip()
+    if not word or word in NO_IDS:
+        return False
+    return customer_id.isprintable() and len(customer_id.encode()) <= MAX_ID_BYTES
 
 
 def default_name(event: Mapping[str, object]) -> str:

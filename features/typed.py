@@ -10,10 +10,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.columns import Floats, Mask, mask, numbers, series, text
-from features.events import CANONICAL, EARLIEST_US, LARGEST_AMOUNT, LARGEST_NUMBER, LATEST_US, MAX_ID_BYTES
+from features.columns import Floats, Mask, is_whole, mask, numbers, series, text
+from features.events import CANONICAL, EARLIEST_US, LARGEST_AMOUNT, LARGEST_NUMBER, LATEST_US, MAX_ID_BYTES, NO_IDS
 from features.instants import Instants, instants
 from features.readers import RAGGED
+
+NOT_WHOLE = "customer_id is a number that is not whole, or too large for its kind"
 
 Int64s = npt.NDArray[np.int64]
 
@@ -70,6 +72,12 @@ def _ids(raw: pd.Series, reasons: _Reasons) -> pa.Array:
     ids = text(raw)
     reasons.reject(_known(raw) & mask(ids.is_null()), "customer_id is not valid text")
     reasons.reject(_blank(ids), "customer_id is empty")
+    if pd.api.types.is_float_dtype(raw):
+        reasons.reject(_known(raw) & ~is_whole(raw), NOT_WHOLE)
+    words = pc.utf8_trim_whitespace(ids)
+    if mask(pc.is_in(words, pa.array(NO_IDS, words.type))).any():
+        for word in NO_IDS:
+            reasons.reject(mask(pc.equal(words, word)), f"customer_id is {word}, which stands for none")
     too_long = mask(pc.greater(pc.binary_length(ids), MAX_ID_BYTES))
     reasons.reject(too_long, f"customer_id is longer than {MAX_ID_BYTES} bytes")
     return ids

@@ -4,11 +4,12 @@ import datetime as dt
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.doctor import examine
-from features.events import COLUMNS, EVENT_NAMES
+from features.events import COLUMNS, EVENT_NAMES, NO_IDS
 from features.ingest import to_log
 from features.log import DTYPES, EventLog
 from features.plain import contents, plain, plain_id, plain_log
@@ -18,7 +19,7 @@ NOW = instant("2026-01-01")
 
 texts = st.one_of(
     st.none(),
-    st.sampled_from(["", " ", "a", "Ünïcode", "x y", "🙂", "12", "shoes", "\u00a0", "\ud800", "\x1c"]),
+    st.sampled_from(["", " ", "a", "Ünïcode", "x y", "🙂", "12", "shoes", "\u00a0", "\ud800", "\x1c", "NULL", "<NA>"]),
     st.text(max_size=6),
 )
 times = st.one_of(
@@ -39,7 +40,20 @@ numbers = st.one_of(
 )  # fmt: skip
 names = st.one_of(
     st.none(),
-    st.sampled_from([*EVENT_NAMES[:12], "Order Completed", "purchase", "own event", " ", "other", "x\u2028y"]),
+    st.sampled_from(
+        [
+            *EVENT_NAMES[:12],
+            "Order Completed",
+            "OrderCancelled",
+            "purchase",
+            "search",
+            "own.event",
+            "own event",
+            " ",
+            "other",
+            "x\u2028y",
+        ]
+    ),
 )
 events = st.fixed_dictionaries(
     {"ts": times},
@@ -56,6 +70,12 @@ def judged(customer_id, event):
     raw = pd.DataFrame([{"customer_id": customer_id, **event}], columns=list(COLUMNS), dtype="object")
     checkup = examine(raw, NOW, max_bad_share=1.0)
     return None if len(checkup.quarantine) else checkup.rows
+
+
+@pytest.mark.parametrize("word", [*NO_IDS, " null "])
+def test_what_stands_for_no_id_is_plain_nowhere(word):
+    assert not plain_id(word)
+    assert judged(word, {"ts": "2024-01-05", "amount": 1}) is None
 
 
 @settings(max_examples=400, deadline=None)
