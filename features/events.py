@@ -69,6 +69,7 @@ DAY_US = 86_400 * SECOND_US
 MAX_ID_BYTES = 256
 NO_IDS = ("NaN", "nan", "NULL", "Null", "null", "None", "none", "NA", "N/A", "n/a", "#N/A", "<NA>", "undefined")
 """What programs write for a customer_id that there is not."""
+FUTURE_TOLERANCE_US = 5 * 60 * SECOND_US  # an event may lie so far ahead of our clock: two hosts' clocks differ
 EARLIEST_US = int(np.datetime64("1971-01-01", "us").astype(np.int64))
 LATEST_US = int(np.datetime64("2200-01-01", "us").astype(np.int64))
 LARGEST_AMOUNT = 1e12  # in the currency's own unit: whatever lies above is no price

@@ -19,6 +19,7 @@ from features.events import (
     CHANNEL_NAMES,
     EARLIEST_US,
     EVENT_NAMES,
+    FUTURE_TOLERANCE_US,
     LARGEST_AMOUNT,
     LARGEST_NUMBER,
     LATEST_US,
@@ -66,7 +67,7 @@ class NotPlainError(Exception):
 
 
 def plain(event: Mapping[str, object], now_us: int) -> PlainEvent | None:
-    """An event with the contract's fields, if it is plainly good. now_us: the present; later events are bad."""
+    """An event with the contract's fields, if it is plainly good. now_us: the present, see FUTURE_TOLERANCE_US."""
     try:
         name = _name(event)
         amount = _money(event.get("amount"))
@@ -195,7 +196,7 @@ def _instant(value: object, now_us: int) -> int:
         us = int(text) // 1000 if len(text) == 19 else int(text) * 10 ** (16 - len(text))
     else:
         raise NotPlainError
-    if not EARLIEST_US <= us < LATEST_US or us > now_us:
+    if not EARLIEST_US <= us < LATEST_US or us > now_us + FUTURE_TOLERANCE_US:
         raise NotPlainError
     return us
 

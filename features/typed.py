@@ -11,7 +11,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.columns import Floats, Mask, is_whole, mask, numbers, series, text
-from features.events import CANONICAL, EARLIEST_US, LARGEST_AMOUNT, LARGEST_NUMBER, LATEST_US, MAX_ID_BYTES, NO_IDS
+from features.events import (
+    CANONICAL,
+    EARLIEST_US,
+    FUTURE_TOLERANCE_US,
+    LARGEST_AMOUNT,
+    LARGEST_NUMBER,
+    LATEST_US,
+    MAX_ID_BYTES,
+    NO_IDS,
+)
 from features.instants import Instants, instants
 from features.readers import RAGGED
 
@@ -49,7 +58,7 @@ class _Reasons:
 
 
 def typed_rows(raw: pd.DataFrame, now_us: int) -> TypedRows:
-    """Type and judge each row. now_us: the present, in microseconds since 1970; later rows are bad."""
+    """Type and judge each row. now_us: the present, in microseconds since 1970; much later rows are bad."""
     reasons = _Reasons(np.zeros(len(raw), np.int32))
     if RAGGED in raw:
         for because in raw[RAGGED].dropna().unique():
@@ -96,7 +105,7 @@ def _times(raw: pd.Series, reasons: _Reasons, now_us: int) -> Instants:
     reasons.reject(~read.readable, "ts is not a date like 2024-03-31 or 2024-03-31T18:05:00Z")
     outside = read.readable & ((read.us < EARLIEST_US) | (read.us >= LATEST_US))
     reasons.reject(outside, "ts lies outside 1971 to 2199")
-    reasons.reject(read.us > now_us, "ts lies in the future")
+    reasons.reject(read.us > now_us + FUTURE_TOLERANCE_US, "ts lies in the future")
     return read
 
 
