@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.routing import Route
@@ -28,8 +29,13 @@ from serving.time_limit import TimeLimit
 from serving.unchanged import Unchanged
 
 
-def create_app(settings: Settings, besides: Besides = lambda: None, tracer: Tracer | None = None) -> FastAPI:
-    """The app; while it runs, it watches store, bundle and keys. `besides`: see Current. Raises StateError."""
+def create_app(
+    settings: Settings, besides: Besides = lambda: None, tracer: Tracer | None = None, rates: Path | None = None
+) -> FastAPI:
+    """The app; while it runs, it watches store, bundle and keys. Raises StateError.
+
+    besides: see Current. rates: see Gate.
+    """
     app = FastAPI(
         title="Ritorno", version=our_version(), summary="Churn, lifecycle and customer value, on request.",
         lifespan=_lifespan, docs_url=None, redoc_url=None,  # pages that load their script from elsewhere: blank offline
@@ -46,7 +52,7 @@ def create_app(settings: Settings, besides: Besides = lambda: None, tracer: Trac
     describe_all(app)
     for layer in (Unchanged, Idempotency, BodyLimit, TimeLimit, Accepted):  # the last one added is the first asked
         app.add_middleware(layer)
-    app.add_middleware(Gate, keyring=keyring)
+    app.add_middleware(Gate, keyring=keyring, rates=rates)
     app.add_middleware(Observed, metrics=app.state.metrics, tracer=tracer)
     return app
 

@@ -27,6 +27,15 @@ def current(root: Path) -> Path | None:
     return root / name if name else None
 
 
+def edition(root: Path) -> str:
+    """The pointer, and which file it is: another store in its place may have a generation of the same name."""
+    try:
+        found = (root / "CURRENT").stat()
+    except OSError:
+        return pointer(root)
+    return f"{pointer(root)} {found.st_ino:x}.{found.st_mtime_ns:x}"
+
+
 def pointer(root: Path) -> str:
     """The name of the bundle or generation that a folder's CURRENT says is in use; empty if it says none."""
     try:
@@ -46,37 +55,39 @@ def versions(bundle: Path | None) -> dict[str, Any] | None:
 
 def refusal(root: Path) -> str | None:
     """Why the registry's champions are not served, in words; None if they are."""
-    return _noted(root / "REFUSED")
+    return noted(root / "REFUSED")
 
 
 def refuse(root: Path, why: str | None) -> None:
     """Leave or remove the note that `refusal` reads."""
-    _note(root / "REFUSED", why)
+    note(root / "REFUSED", why)
 
 
 def unreached(root: Path) -> str | None:
     """Why the registry cannot be asked for its champions, in words; None if it can."""
-    return _noted(root / "UNREACHED")
+    return noted(root / "UNREACHED")
 
 
 def unreach(root: Path, why: str | None) -> None:
     """Leave or remove the note that `unreached` reads."""
-    _note(root / "UNREACHED", why)
+    note(root / "UNREACHED", why)
 
 
-def _noted(note: Path) -> str | None:
+def noted(path: Path) -> str | None:
+    """What a note says; None if there is none."""
     try:
-        return note.read_text() or None
+        return path.read_text() or None
     except OSError:
         return None
 
 
-def _note(note: Path, why: str | None) -> None:
-    if why is None:
-        note.unlink(missing_ok=True)
-    elif why != _noted(note):
-        note.parent.mkdir(parents=True, exist_ok=True)
-        durable.replace(note, why)
+def note(path: Path, text: str | None) -> None:
+    """Leave a note, or remove it; nothing is written where it says so already."""
+    if text is None:
+        path.unlink(missing_ok=True)
+    elif text != noted(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        durable.replace(path, text)
 
 
 def flip(root: Path, bundle: Path) -> None:

@@ -11,15 +11,17 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
 
 from features.errors import RitornoError
 from models.reasons import Language
+from serving.history import History
 from serving.jobs import MEDIA, Form, Job
-from serving.messages import ListRow, Readiness, ScoresAnswer
+from serving.members import Member
+from serving.messages import EventsAnswer, ItemError, ListRow, Readiness, ScoresAnswer
 from serving.records import ScoreRecord
 
 MOST = 1_000  # customers that one request may have
@@ -27,6 +29,8 @@ AGAIN = (429, 503)
 FORMS: dict[str, Form] = {".csv": "csv", ".parquet": "parquet"}
 LOOK_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 60.0
+
+Item = TypeVar("Item")
 
 
 class ServiceError(RitornoError):
@@ -79,15 +83,33 @@ class Client:
             errors=[error for answer in answers for error in answer.errors],
         )
 
+    def send(self, events: Sequence[Mapping[str, Any]]) -> EventsAnswer:
+        """Events of any number: on the disk when this returns, counted once however often they are sent.
+
+        Beside how many: those that were refused, with the reason, by their place among these (`events[3]`).
+        """
+        accepted, known, errors = 0, 0, list[ItemError]()
+        for number, some in enumerate(_batches(events)):
+            said = self._ask("POST", "/v1/events", json={"events": list(some)})
+            answer = EventsAnswer.model_validate_json(said)
+            accepted, known = accepted + answer.accepted, known + answer.known
+            for error in answer.errors:
+                place = int(error.item.removeprefix("events[").removesuffix("]")) + number * MOST
+                errors.append(error.model_copy(update={"item": f"events[{place}]"}))
+        return EventsAnswer(accepted=accepted, known=known, errors=errors)
+
+    def history(self, customer_id: str, months: int = 24) -> History:
+        """Since when she has stood where, and her scores at past month ends. Raises ServiceError (404)."""
+        path = f"/v1/customers/{quote(customer_id, safe='')}/history"
+        return History.model_validate_json(self._ask("GET", path, params={"months": months}))
+
+    def members(self, name: str, lang: Language = "en", page: int = MOST) -> Iterator[Member]:
+        """Everybody on another list (`GET /v1/lists` names them), in its order. Raises ServiceError (410)."""
+        return (Member.model_validate(each) for each in self._pages(f"/v1/lists/{quote(name, safe='')}", lang, page))
+
     def at_risk(self, lang: Language = "en", page: int = MOST) -> Iterator[ListRow]:
         """Everybody on the at-risk list, the most at stake first. Raises ServiceError (410: it changed meanwhile)."""
-        params: dict[str, Any] = {"limit": page, "lang": lang}
-        while True:
-            found = json.loads(self._ask("GET", "/v1/lists/at_risk", params=params))
-            yield from map(ListRow.model_validate, found["members"])
-            if found["next_cursor"] is None:
-                return
-            params["cursor"] = found["next_cursor"]
+        return (ListRow.model_validate(each) for each in self._pages("/v1/lists/at_risk", lang, page))
 
     def score_file(self, ids: Path, out: Path, explain: bool = False, lang: Language = "en") -> Job:
         """Scores for a file with a column customer_id, of any length, into another; each CSV or Parquet by its name.
@@ -116,6 +138,15 @@ class Client:
         """What is served, and what is amiss. Raises ServiceError while nothing is."""
         return Readiness.model_validate_json(self._ask("GET", "/readyz"))
 
+    def _pages(self, path: str, lang: Language, page: int) -> Iterator[dict[str, Any]]:
+        params: dict[str, Any] = {"limit": page, "lang": lang}
+        while True:
+            found = json.loads(self._ask("GET", path, params=params))
+            yield from found["members"]
+            if found["next_cursor"] is None:
+                return
+            params["cursor"] = found["next_cursor"]
+
     def _score_some(self, some: Sequence[tuple[str, Any]], explain: bool, lang: Language) -> ScoresAnswer:
         body: dict[str, list[Any]] = {"customer_ids": [], "customers": []}
         for kind, item in some:
@@ -136,7 +167,7 @@ class Client:
         raise _error(answer)
 
 
-def _batches(items: Sequence[tuple[str, Any]]) -> list[Sequence[tuple[str, Any]]]:
+def _batches(items: Sequence[Item]) -> list[Sequence[Item]]:
     return [items[start : start + MOST] for start in range(0, len(items), MOST)]
 
 

@@ -96,7 +96,7 @@ class Current:
         self._scorer = fresh
         self.live.settle(fresh.log)
         settle()
-        logger.info("serving %s of %s as of %s", seen[0], seen[1], fresh.day)
+        logger.info("serving %s of %s as of %s", *(text.split()[0] for text in seen[:2]), fresh.day)
 
     def _follow(self) -> None:
         try:
@@ -108,7 +108,7 @@ class Current:
     def _look(self) -> Seen:
         """The bundle's and the store's pointers, and the end of today where today counts."""
         today = end_of_day(time.time_ns() // 1000) if self.settings.as_of == "now" else 0
-        return bundles.pointer(self.settings.bundle), bundles.pointer(self.settings.store), today
+        return bundles.edition(self.settings.bundle), bundles.edition(self.settings.store), today
 
     def _load(self, seen: Seen) -> Scorer | None:
         bundle = bundles.current(self.settings.bundle)

@@ -11,10 +11,14 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from serving.addresses import OPEN, address_of
+from serving.addresses import OPEN, address_of, is_large
 
 EXAMPLES = Path(__file__).parent / "examples.json"
-"""`GET /v1/…` → status → media type → an answer."""
+"""`GET /v1/…` → status, or `request` → media type → an answer, or what was sent for it."""
+IF_NONE_MATCH = {
+    "name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"},
+    "description": "The ETag of an answer that the caller holds: 304 and no body while it still stands.",
+}  # fmt: skip
 
 SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "Needed as soon as a key was ever made."},
@@ -44,6 +48,9 @@ def _add(description: dict[str, Any]) -> None:
         if path in OPEN:
             continue
         address = address_of(path)
+        if "get" in operations and path.startswith("/v1/") and not is_large(path):
+            operations["get"].setdefault("parameters", []).append(IF_NONE_MATCH)
+            operations["get"]["responses"]["304"] = {"description": "What If-None-Match names still stands."}
         for operation in operations.values():
             operation["security"] = [{name: []} for name in SCHEMES]
             if address and address.scope:
@@ -53,7 +60,8 @@ def _add(description: dict[str, Any]) -> None:
 def _add_examples(paths: dict[str, Any]) -> None:
     for name, statuses in json.loads(EXAMPLES.read_text()).items():
         method, path = name.split(" ")
+        operation = paths[path][method.lower()]
         for status, answers in statuses.items():
-            content = paths[path][method.lower()]["responses"][status]["content"]
+            said = operation["requestBody"] if status == "request" else operation["responses"][status]
             for media, answer in answers.items():
-                content[media]["example"] = answer
+                said["content"][media]["example"] = answer

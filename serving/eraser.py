@@ -82,8 +82,8 @@ def _posted(folder: Path, customer_id: str) -> int:
 
 
 def _jobs_with(jobs: Jobs, customer_id: str) -> list[str]:
-    """The jobs whose files name her: sent, or scored since everybody was."""
-    found = []
+    """The jobs whose files name her: sent, or scored since everybody was; and those that cannot be read."""
+    found = jobs.unreadable()
     for job in jobs.all():
         asked = jobs.asked(job.job_id)
         if asked is None:

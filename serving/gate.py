@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -15,6 +14,7 @@ from serving.addresses import OPEN, Address, address_of
 from serving.keyring import Keyring
 from serving.keys import Key
 from serving.problems import problem
+from serving.rates import OwnRates, Rates, SharedRates
 
 HOW = "Send the header `Authorization: Bearer <key>` (or `X-API-Key: <key>`)"
 NO_ADDRESS = Address()
@@ -26,10 +26,12 @@ class Gate:
     The name of the key is left in the request's `state.key` for logs and audit; None where no key is needed.
     """
 
-    def __init__(self, app: ASGIApp, keyring: Keyring, clock: Callable[[], float] = time.monotonic) -> None:
-        """clock: seconds that only go forward."""
+    def __init__(
+        self, app: ASGIApp, keyring: Keyring, clock: Callable[[], float] = time.monotonic, rates: Path | None = None
+    ) -> None:
+        """clock: seconds that only go forward, the same for all workers. rates: a folder where these share theirs."""
         self.app, self.keyring, self.clock = app, keyring, clock
-        self._rates: dict[str, Rate] = {}
+        self._rates: Rates = OwnRates() if rates is None else SharedRates(rates)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the app answer, or refuse."""
@@ -57,33 +59,11 @@ class Gate:
                 f"The key {key.name} has the scope {' '.join(key.scopes)}, this address needs {needed}. "
                 f"Use a key that has it: python -m serving keys add NAME --scope {needed}",
             )
-        wait = self._rate(key).wait_seconds(self.clock()) if key.per_minute else 0
+        wait = self._rates.wait_seconds(key.prefix, key.per_minute, self.clock()) if key.per_minute else 0
         if not wait:
             return None
         text = f"The key {key.name} may ask {key.per_minute:,} times a minute. Ask again in {wait} s, or more at once."
         return problem(429, text, headers={"Retry-After": str(wait)})
 
-    def _rate(self, key: Key) -> Rate:
-        assert key.per_minute
-        return self._rates.setdefault(key.prefix, Rate(key.per_minute, key.per_minute, self.clock()))
-
 
 _MAKE = "whoever runs the service makes one by `python -m serving keys add NAME --scope score`."
-
-
-@dataclass
-class Rate:
-    """A bucket that holds a minute's requests and fills evenly; who was quiet may ask so many at once."""
-
-    per_minute: int
-    left: float
-    at: float
-
-    def wait_seconds(self, now: float) -> int:
-        """0 and one request fewer left; or in how many seconds there is one again."""
-        self.left = min(self.per_minute, self.left + (now - self.at) * self.per_minute / 60)
-        self.at = now
-        if self.left < 1:
-            return math.ceil((1 - self.left) * 60 / self.per_minute)
-        self.left -= 1
-        return 0

@@ -84,7 +84,7 @@ def work_off(settings: Settings, now: Callable[[], dt.datetime] = lambda: dt.dat
 def stamp_of(settings: Settings) -> str:
     """A word for the models, the events and the day that the service answers with now."""
     today = now_us() // DAY_US if settings.as_of == "now" else 0
-    return repr((bundles.pointer(settings.bundle), bundles.pointer(settings.store), today))
+    return repr((bundles.edition(settings.bundle), bundles.edition(settings.store), today))
 
 
 @contextmanager

@@ -129,9 +129,11 @@ class Jobs:
         return self.folder / job_id
 
     def asked(self, job_id: str) -> Asked | None:
-        """What a job is to do; None if there is none."""
-        text = _text(self.place(job_id) / "job.json")
-        return Asked.model_validate_json(text) if text else None
+        """What a job is to do; None if there is none, or none that this version can read."""
+        try:
+            return Asked.model_validate_json(_text(self.place(job_id) / "job.json"))
+        except ValidationError:
+            return None
 
     def state(self, job_id: str) -> State:
         """How far the runner is with it."""
@@ -157,6 +159,10 @@ class Jobs:
         """Every job, in the order in which they came."""
         found = [job for path in self._places() if (job := self.find(path.name))]
         return sorted(found, key=lambda job: (job.created_at, job.job_id))
+
+    def unreadable(self) -> list[str]:
+        """The ids of those of which it cannot be read what they are to do: damaged, or another version's."""
+        return [path.name for path in self._places() if self.asked(path.name) is None]
 
     def waiting(self) -> list[str]:
         """The ids of those that are to be done, the oldest first."""
@@ -187,6 +193,8 @@ class Jobs:
         old = [
             path for path in self._places() if (job := self.find(path.name)) and _is_over(job, now, KEPT_DAYS)
         ]  # fmt: skip
+        unread = [self.place(name) for name in self.unreadable()]
+        old += [path for path in unread if now - _changed(path) > KEPT_DAYS * DAY_SECONDS]
         rests = [*self.folder.glob(".incoming-*"), *self.folder.glob(".forgotten-*")]
         return old + [path for path in rests if now - _changed(path) > INCOMING_DAYS * DAY_SECONDS]
 

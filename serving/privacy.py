@@ -101,11 +101,16 @@ class Requests:
         self.store, self.folder = store, store / "privacy"
 
     def erase(self, customer_id: str, now: dt.datetime) -> PrivacyRequest:
-        """Refuse her events from now on, and note that hers are to go. Raises NotStored when neither can be kept."""
+        """Refuse her events from now on, and note that hers are to go. Raises NotStored when neither can be kept.
+
+        Asked again while she waits, it is the same request.
+        """
         asked = Waiting(request_id=uuid.uuid4().hex, customer_id=customer_id, created_at=now)
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._held():
+                if before := next((each for each in self.waiting() if each.customer_id == customer_id), None):
+                    return _told(before)
                 erased.add(self.store, customer_id)
                 self.put(asked)
         except OSError as error:

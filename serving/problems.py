@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from features.errors import RitornoError
+from features.errors import RitornoError, StoreError
 from serving.errors import NotReady, RequestError, StateError
 from serving.messages import Problem
 
@@ -123,6 +123,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 STATUSES: dict[type[RitornoError], int] = {
     Gone: 410, TooMany: 413, WrongMedia: 415, Unknown: 404, NotYet: 409, Busy: 429, NotReady: 503, StateError: 503,
+    StoreError: 503,
 }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from features.errors import RitornoError
 from features.store import open_store
 from serving import bundles
 from serving.app import create_app
+from serving.current import Besides
 from serving.keyring import Keyring
 from serving.logs import as_json
 from serving.memory import keep_in_one_place
@@ -32,6 +33,7 @@ from serving.schedule import Chore, erasing, folding, job_running
 from serving.settings import Settings
 from serving.tracing import tracer
 
+TOLD_SECONDS = 1.0
 SILENT_SECONDS = 60  # after which a worker is taken for hung: on a busy machine its imports alone take ten
 UVICORN: dict[str, Any] = {"log_config": None, "log_level": "warning", "access_log": False}  # its own would hold ids
 
@@ -51,44 +53,69 @@ def serve(settings: Settings, publish: bool, without_keys: bool, say: Callable[[
         )
     keep_in_one_place()
     with listening(settings) as listener, ExitStack() as running:
-        publisher = running.enter_context(Publisher(command(settings))) if publish else None
-        chores = [running.enter_context(chore(settings)) for chore in (folding, job_running, erasing)]
+        children: list[Publisher | Chore] = [
+            *([running.enter_context(Publisher(command(settings)))] if publish else []),
+            *(running.enter_context(chore(settings)) for chore in (folding, job_running, erasing)),
+        ]
         say(_greeting(settings, listener.getsockname()[1], has_keys))
+
+        def amiss() -> str | None:
+            return next(filter(None, (child.problem for child in children)), None)
+
         if settings.workers > 1:
-            _run_workers(settings, listener)
+            _run_workers(settings, listener, amiss)
         else:
-            children: list[Publisher | Chore] = [*([publisher] if publisher else []), *chores]
-            app = create_app(
-                settings, lambda: next(filter(None, (child.problem for child in children)), None), tracer()
-            )
+            app = create_app(settings, amiss, tracer())
             as_json()
             uvicorn.Server(uvicorn.Config(app, **UVICORN)).run(sockets=[listener])
 
 
-def _run_workers(settings: Settings, listener: socket.socket) -> None:
-    """Several processes behind one socket; one that dies is replaced. /readyz does not tell of this process's children.
+def _run_workers(settings: Settings, listener: socket.socket, amiss: Besides) -> None:
+    """Several processes behind one socket; one that dies is replaced. What they must agree on is in one folder.
 
-    To tell of them, their problems would have to be handed to the workers. Each worker keeps its own rates and answers
-    of an Idempotency-Key; requests are counted together.
+    <folder>/metrics/   requests, counted together        <folder>/rates/   how often each key has asked
+    <folder>/amiss      what is wrong with this process's children
+
+    Each worker keeps its own answers of an Idempotency-Key.
     """
     as_json()
-    app = partial(worker_app, settings)
-    config = uvicorn.Config(
-        app, factory=True, workers=settings.workers, timeout_worker_healthcheck=SILENT_SECONDS, **UVICORN
-    )
-    with TemporaryDirectory(prefix="ritorno-metrics-") as folder:
-        os.environ.setdefault(SHARED, folder)
+    with TemporaryDirectory(prefix="ritorno-workers-") as name, told(amiss, (folder := Path(name)) / "amiss"):
+        for part in ("metrics", "rates"):
+            (folder / part).mkdir()
+        os.environ.setdefault(SHARED, str(folder / "metrics"))
+        app = partial(worker_app, settings, folder)
+        config = uvicorn.Config(
+            app, factory=True, workers=settings.workers, timeout_worker_healthcheck=SILENT_SECONDS, **UVICORN
+        )
         Multiprocess(config, [listener]).run()
 
 
-def worker_app(settings: Settings) -> FastAPI:
-    """The app of one of several processes; it ends with the process that started it."""
+@contextmanager
+def told(amiss: Besides, note: Path) -> Iterator[None]:
+    """Meanwhile, each second, what is amiss is written down where the workers read it."""
+    over = threading.Event()
+
+    def write() -> None:
+        while not over.wait(TOLD_SECONDS):
+            bundles.note(note, amiss())
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        writer.join()
+
+
+def worker_app(settings: Settings, folder: Path) -> FastAPI:
+    """The app of one of several processes; it ends with the process that started it. folder: see `_run_workers`."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=lambda: (connection.wait([parent.sentinel]), os._exit(0)), daemon=True).start()
     begin_to_log()
     as_json()
-    return create_app(settings, tracer=tracer())
+    return create_app(settings, lambda: bundles.noted(folder / "amiss"), tracer(), folder / "rates")
 
 
 def _greeting(settings: Settings, port: int, has_keys: bool) -> str:

@@ -27,7 +27,8 @@ def end_with_parent() -> None:
     """End this process as soon as its standard input closes."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 4096):  # not sys.stdin: its lock, held at the end of the process, would abort it
+            pass
         os._exit(0)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import threading
@@ -12,6 +13,8 @@ from serving import bundles, journal
 from serving.jobs import Jobs
 from serving.privacy import Requests
 from serving.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 JOBS_SECONDS = 1.0
 ERASE_SECONDS = 1.0
@@ -47,8 +50,12 @@ class Chore:
     def _keep(self) -> None:
         pause = self.every_seconds
         while not self._over.wait(pause):
-            if self.is_due():
-                self._run()
+            try:
+                if self.is_due():
+                    self._run()
+            except Exception as error:  # whatever it is, the next time may be better
+                self.problem = f"{self.what} ({error!r}). It is tried again by itself."
+                logger.warning("a chore could not be begun: %s", self.problem, exc_info=True)
             pause = min(max(2 * pause, 1.0), LONGEST_PAUSE) if self.problem else self.every_seconds
             pause = max(pause, self.every_seconds)
 

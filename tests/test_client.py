@@ -12,7 +12,7 @@ import httpx
 import pytest
 from service_fixtures import running
 
-from serving.client import Client, ServiceError
+from serving.client import MOST, Client, ServiceError
 from serving.key_store import add_key, revoke_key
 from serving.settings import database_url
 
@@ -55,6 +55,29 @@ def test_more_than_a_thousand_are_sent_in_several_requests(client, records):
     assert len(names) > 1000
     assert [score.customer_id for score in answer.scores[: len(names)]] == names
     assert [error.customer_id for error in answer.errors if error.code == "unknown_customer"] == ["nobody"]
+
+
+def test_events_of_any_number_are_sent_and_what_is_refused_keeps_its_place(client, records):
+    name = records[5].customer_id
+    orders = [
+        {"customer_id": name, "ts": "2025-06-01", "amount": 1, "message_id": f"client {i}"} for i in range(MOST + 5)
+    ]
+    orders[MOST + 2] |= {"amount": "much"}
+    answer = client.send(orders)
+    assert (answer.accepted, answer.known) == (MOST + 4, 0)
+    assert [(error.item, error.customer_id) for error in answer.errors] == [(f"events[{MOST + 2}]", name)]
+    again = client.send(orders[:3])
+    assert (again.accepted, again.known) == (0, 3)
+    assert client.score(name).evidence.orders == records[5].evidence.orders + MOST + 4
+    assert client.history(name, months=2).customer_id == name
+
+
+def test_other_lists_are_followed_too(client):
+    everybody = list(client.members("win_back"))
+    assert [member.rank for member in everybody] == list(range(1, len(everybody) + 1))
+    assert list(client.members("win_back", page=3)) == everybody
+    with pytest.raises(ServiceError, match=r"404|422"):
+        list(client.members("best_friends"))
 
 
 def test_the_list_is_followed_from_page_to_page(client, records):
@@ -119,12 +142,14 @@ def test_the_readme_shows_how_to_ask():
     assert len(CURLS) >= 4
 
 
-def test_the_readmes_python_runs(service, key, records, capsys):
+def test_the_readmes_python_runs(service, client, key, records, capsys):
     code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "serving.client" in block)
     code = code.replace("http://localhost:8000", service.url).replace("23474", records[0].customer_id)
     exec(code, {"key": key[1]})
     said = capsys.readouterr().out.splitlines()
-    assert float(said[0]) == records[0].churn.probability
+    record = client.score(records[0].customer_id)
+    assert float(said[0]) == record.churn.probability
+    assert record.evidence.orders == records[0].evidence.orders + 1  # the one that it has sent
     assert said[1].startswith("1 ")
 
 

@@ -85,7 +85,8 @@ def _examples(ask, settings, records):
         request_id = answer.json().get("request_id", request_id)
         assert answer.is_success, (path, answer.text)
         media = answer.headers["content-type"].split(";")[0]
-        yield f"{method} {path}", {str(answer.status_code): {media: _short(answer.json())}}
+        sent = {"request": {"application/json": options["json"]}} if "json" in options else {}
+        yield f"{method} {path}", sent | {str(answer.status_code): {media: _short(answer.json())}}
 
 
 def _short(value):
@@ -129,3 +130,18 @@ def test_every_operation_has_an_example(ask, answers):
                 for content in response.get("content", {}).values() if "example" in content
             ]  # fmt: skip
             assert examples, f"{method} {path}"
+            sent = operation.get("requestBody", {}).get("content", {})
+            assert "application/json" not in sent or sent["application/json"]["example"], f"{method} {path}"
+
+
+def test_what_has_not_changed_is_described_as_it_is_answered(ask, records):
+    described = ask("GET", "/openapi.json").json()["paths"]
+    path = "/v1/customers/{customer_id}/scores"
+    assert "304" in described[path]["get"]["responses"]
+    assert "If-None-Match" in [each["name"] for each in described[path]["get"]["parameters"]]
+    here = path.replace("{customer_id}", records[0].customer_id)
+    tag = ask("GET", here).headers["etag"]
+    assert ask("GET", here, headers={"If-None-Match": tag}).status_code == 304
+    without = [each for each in described if "304" not in described[each].get("get", {"responses": "304"})["responses"]]
+    files = {each for each in described if each.startswith("/v1/scores/jobs")}
+    assert set(without) - files == {"/healthz", "/readyz", "/version", "/metrics"}

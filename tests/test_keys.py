@@ -13,10 +13,10 @@ from serving.addresses import OPEN, check_addresses
 from serving.app import create_app
 from serving.audit import entries, record
 from serving.errors import StateError
-from serving.gate import Rate
 from serving.key_store import add_key, all_keys, revoke_key
 from serving.keyring import Keyring
 from serving.keys import SCOPES, hashed, made, prefix_of
+from serving.rates import Rate, SharedRates
 from serving.settings import database_url
 from serving.state import changing, database, metadata
 
@@ -339,3 +339,23 @@ def test_keys_are_added_listed_and_revoked_by_command_and_shown_once(tmp_path, c
     assert [line.split()[1:5] for line in said.out.splitlines()[-2:]] == [
         ["command", "line", "key", "added"], ["command", "line", "key", "revoked"],
     ]  # fmt: skip
+
+
+def test_workers_count_a_keys_requests_together(tmp_path):
+    """Four processes ask for the same key as fast as they can: together they get what one would."""
+    ask = (
+        "import sys, time; from pathlib import Path; from serving.rates import SharedRates; "
+        "rates = SharedRates(Path(sys.argv[1])); "
+        "print(sum(rates.wait_seconds('abc', 100, 1.0) == 0 for _ in range(100)))"
+    )
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", ask, str(tmp_path)], cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    assert sum(int(child.communicate()[0]) for child in children) == 100
+    rates = SharedRates(tmp_path)
+    assert rates.wait_seconds("abc", 100, 1.0) == 1
+    assert rates.wait_seconds("other", 100, 1.0) == 0
+    assert rates.wait_seconds("abc", 100, 1.7) == 0

@@ -26,6 +26,7 @@ from serving.fold import fold
 from serving.job_runner import work_off
 from serving.jobs import Jobs
 from serving.key_store import add_key
+from serving.privacy import Requests
 from serving.settings import database_url
 
 pytest_plugins = ["serving_fixtures"]
@@ -303,3 +304,11 @@ def test_the_key_of_her_id_is_the_one_in_the_kept_scores(shop):
 
     keys = id_keys(shop.ids.blob, shop.ids.ends)
     assert keys_of([shop.ids[5]])[0] == keys[5]
+
+
+def test_an_erasure_asked_for_again_while_it_waits_is_the_same(own_place):
+    requests = Requests(own_place / "store")
+    first = requests.erase("ann", AT)
+    assert requests.erase("ann", AT + dt.timedelta(seconds=1)) == first
+    assert requests.erase("bob", AT) != first
+    assert len(requests.waiting()) == 2
