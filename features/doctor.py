@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from features.corrections import report_changed_rows
 from features.errors import EventsError
 from features.events import DAY_US, FIRST_CUSTOM, MOST_OWN_NAMES, NULL_INT32
 from features.keys import mixed
@@ -269,6 +270,7 @@ def _report_messages(checkup: Checkup, rows: Rows) -> None:
             f"{repeated:,} rows with a message_id that the same customer already had", "one row a message",
             "Each message counts once, by its first row. If these are different events, give each its own id.",
         )  # fmt: skip
+        report_changed_rows(checkup, rows)
     if shared:
         checkup.add(
             "warning", "message_id_collision", shared, f"{shared:,} message_ids used by more than one customer",

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from features.corrections import report_changed_events
 from features.doctor import MAX_BAD_SHARE, Checkup, Doctor, judge_history_anew
 from features.erased import erased
 from features.events import DAY_US
@@ -56,6 +57,8 @@ def ingest(
         good = len(checkup.rows) - refused
         added = _add(fresh, store)
         log = open_store(store)
+        if added < fresh.n_events:
+            report_changed_events(checkup, log, fresh)
         judge_history_anew(checkup, history_days(log))
         keep(Path(store), checkup, _named(source), now_us, added)
         return Ingested(log, checkup, added, good - added, quarantine)
