@@ -62,7 +62,7 @@ def read(spark: SparkSession, source: str, mapping: ColumnMapping | None = None)
     the rest (products, constants, words, zones, lines) better, before.
     """
     mapping = mapping or ColumnMapping()
-    if mapping.constants or mapping.events or mapping.timezone or mapping.lines:
+    if mapping.constants or mapping.events or mapping.timezone or mapping.lines or mapping.decimal != ".":
         raise EventsError(
             f"--engine spark: found more than columns in {mapping.name}, expected only the names of columns. "
             "Write the rest into the Parquet files with Spark, or load without it."
