@@ -1,7 +1,7 @@
 """Scoring a million customers beside XGBoost's own prediction: python benchmarks/batch_scoring.py
 
 The three models are fitted on part of a generated shop (benchmarks/generated_log.py), then answer for all of it from
-the feature table: expectation, linear part, trees, calibration and intervals. Beside them, `Booster.inplace_predict`
+the feature table: expectation, linear part, trees and intervals. Beside them, `Booster.inplace_predict`
 of the same trees on the finished matrix, with as many threads. They take turns; the best of --repeat counts, and the
 margins of both walks must be equal to the bit.
 """

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from features.table import Table
+from features.table import Table, stacked
 from models.expectation import Expectation
 
 Floats = npt.NDArray[np.float64]
@@ -24,7 +25,8 @@ class Examples:
     """Rows (customer × cut-off) of one population, with what happened within horizon_days; each array has n_rows.
 
     order_days, spend: of the horizon. state: position in models.transition.STATES at the cut-off and at its end.
-    weight: how much a row counts. The customer (table.customer) groups rows for early stopping.
+    weight: how much a row counts. The customer (table.customer) groups rows for early stopping. beside: the horizons
+    of windows that are among the rows too, and teach about horizon_days what they can.
     """
 
     table: Table
@@ -35,6 +37,7 @@ class Examples:
     state: Ints
     next_state: Ints
     weight: Floats
+    beside: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         """How many rows there are."""
@@ -44,13 +47,35 @@ class Examples:
         """Some of the rows: a mask or positions."""
         return Examples(
             self.table.rows(keep), some(self.expectation, keep), self.horizon_days, self.order_days[keep],
-            self.spend[keep], self.state[keep], self.next_state[keep], self.weight[keep],
+            self.spend[keep], self.state[keep], self.next_state[keep], self.weight[keep], self.beside,
         )  # fmt: skip
 
     @cached_property
     def inputs(self) -> npt.NDArray[np.float32]:
         """What the trees see; see `matrix`."""
         return matrix(self.table, self.expectation)
+
+
+def together(parts: Sequence[Examples]) -> Examples:
+    """Examples over several horizons, of one log, as one: each part keeps its windows, and what was expected in them.
+
+    What they are to teach about is the first one's horizon.
+    """
+
+    def of_all(column: Callable[[Examples], Floats]) -> Floats:
+        return np.concatenate([column(part) for part in parts])
+
+    return Examples(
+        stacked([part.table for part in parts]),
+        Expectation(
+            of_all(lambda part: part.expectation.purchase_probability),
+            of_all(lambda part: part.expectation.order_days),
+            of_all(lambda part: part.expectation.order_value),
+        ),
+        parts[0].horizon_days, of_all(lambda part: part.order_days), of_all(lambda part: part.spend),
+        np.concatenate([part.state for part in parts]), np.concatenate([part.next_state for part in parts]),
+        of_all(lambda part: part.weight), tuple(part.horizon_days for part in parts[1:]),
+    )  # fmt: skip
 
 
 def some(expectation: Expectation, keep: npt.NDArray[np.generic]) -> Expectation:

@@ -40,7 +40,7 @@ class Shares:
 
 
 def _usual_shares() -> dict[str, Shares]:
-    return {"purchase": Shares(say=0.9), "order_days": Shares(say=0.8), "spend": Shares()}
+    return {"purchase": Shares(say=0.95), "order_days": Shares(say=0.8), "spend": Shares()}
 
 
 @dataclass(frozen=True)

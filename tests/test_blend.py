@@ -1,4 +1,4 @@
-"""The parts of a blend: links, the ridge, levels, calibration, intervals, rules, and what is expected before trees."""
+"""The parts of a blend: links, the ridge, levels, intervals, rules, and what is expected before trees."""
 
 from dataclasses import replace
 
@@ -9,7 +9,6 @@ from scipy.special import expit, logit
 from features.lifecycle import Policy
 from features.table import build
 from models.blend import Blend, expectation_alone
-from models.calibration import Calibration, fit_calibration, log_loss, worth_it
 from models.examples import EXPECTED, matrix
 from models.expectation import Btyd, Expectation, Rate, expecter_from_params, fit_expecter
 from models.fitting import Shares, learn, leftover, stretched_horizon, trust, usable_inputs
@@ -165,54 +164,6 @@ def test_codes_dates_and_constants_are_not_learnt_from(fit):
     assert usable["expected_purchase_logit"]
     assert not usable["first_channel"]  # a code
     assert not usable["day_of_year"]
-
-
-# ---------------------------------------------------------------- calibration
-
-
-def outcomes(margin, seed=0):
-    return (np.random.default_rng(seed).random(len(margin)) < expit(margin)).astype(float)
-
-
-def test_calibration_repairs_a_known_distortion():
-    truth = np.random.default_rng(0).normal(size=20_000)
-    said = (truth - 0.5) / 1.6
-    fitted = fit_calibration(said, outcomes(truth))
-    assert (fitted.shift, fitted.scale) == (pytest.approx(0.5, abs=0.05), pytest.approx(1.6, abs=0.08))
-    assert log_loss(fitted.shift + fitted.scale * said, outcomes(truth)) < log_loss(said, outcomes(truth)) - 0.01
-
-
-def test_calibration_leaves_what_is_true_alone():
-    truth = np.random.default_rng(0).normal(size=20_000)
-    fitted = fit_calibration(truth, outcomes(truth))
-    assert (fitted.shift, fitted.scale) == (pytest.approx(0, abs=0.05), pytest.approx(1, abs=0.05))
-
-
-def test_a_handful_of_rows_is_no_reason_to_calibrate_much():
-    fitted = fit_calibration(np.array([2.0, 2.0, 2.0]), np.array([0.0, 0.0, 1.0]))
-    assert abs(fitted.shift) < 0.1
-
-
-@pytest.mark.parametrize("outcome", [[], [1.0, 1.0]], ids=["no rows", "always the same outcome"])
-def test_without_both_outcomes_nothing_is_calibrated(outcome):
-    assert fit_calibration(np.zeros(len(outcome)), np.array(outcome)) == Calibration()
-
-
-def test_calibration_is_worth_it_only_when_windows_agree_on_the_distortion():
-    truth = np.random.default_rng(1).normal(size=(3, 4_000))
-    alike = [((t - 0.5) / 1.6, outcomes(t, seed)) for seed, t in enumerate(truth)]
-    each_its_own = [
-        (t + shift, outcomes(t, seed)) for seed, (t, shift) in enumerate(zip(truth, (-1, 0, 1), strict=True))
-    ]
-    assert worth_it(alike)
-    assert not worth_it(each_its_own)
-    assert not worth_it(alike[:1])
-
-
-def test_a_calibrated_blend_is_still_one_sum(made, fit):
-    blend, questions = made["churn"].model.purchase, made["churn"].model.questions(fit.today.table)
-    calibrated = Calibration(0.3, 1.2).apply(blend)
-    assert calibrated.margins(*questions) == pytest.approx(0.3 + 1.2 * blend.margins(*questions))
 
 
 # ---------------------------------------------------------------- intervals

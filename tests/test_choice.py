@@ -66,9 +66,9 @@ def test_a_card_can_say_why():
 
 def test_a_trial_forecasts_what_the_fits_own_models_would(fit, made):
     n = len(fit.today.table)
-    margin, expected = trial(fit, np.zeros(n), np.zeros(n)).forecast(dict.fromkeys(Recipe().shares, USUAL))
+    expected = trial(fit, np.zeros(n), np.zeros(n)).forecast(dict.fromkeys(Recipe().shares, USUAL))
     value = made["clv"].model.predict(fit.today.table)
-    assert 1 - PURCHASE.answer(margin) == pytest.approx(made["churn"].model.predict(fit.today.table))
+    assert 1 - expected.purchase_probability == pytest.approx(made["churn"].model.predict(fit.today.table))
     assert expected.order_days == pytest.approx(value.order_days)
     assert expected.spend == pytest.approx(value.spend)
 
@@ -88,6 +88,6 @@ def test_the_backtest_and_a_forecast_alone_choose_alike(tested, shop_log):
 
 def test_the_ladder_is_judged_by_the_mixtures_chosen(tested):
     for fold in tested.folds:
-        margin, ours = fold.trial.forecast(tested.choice.mixtures)
-        assert np.array_equal(fold.margin, margin)
+        ours = fold.trial.forecast(tested.choice.mixtures)
+        assert np.array_equal(fold.forecasts[OURS].purchase_probability, ours.purchase_probability)
         assert np.array_equal(fold.forecasts[OURS].spend, ours.spend)

@@ -72,12 +72,32 @@ def test_learners_see_buyers_over_half_the_horizon_up_to_half_a_horizon_ago(fit)
     assert recent.table.fingerprint == fit.dataset.today.fingerprint
 
 
-def test_who_comes_at_all_is_learnt_over_the_horizon_itself_where_there_are_windows_enough(fit, shop_log):
-    lessons = {link.name: fit.dataset.lessons(link).horizon_days for link in (PURCHASE, ORDER_DAYS, SPEND)}
-    assert lessons == {"purchase": 60, "order_days": 30, "spend": 30}
+def test_who_comes_is_learnt_over_the_horizon_and_half_of_it_where_there_are_windows_enough(fit, shop_log):
+    dataset = fit.dataset
+    lessons = {link.name: dataset.lessons(link) for link in (PURCHASE, ORDER_DAYS, SPEND)}
+    horizons = {name: (part.horizon_days, *part.beside) for name, part in lessons.items()}
+    assert horizons == {"purchase": (60, 30), "order_days": (30,), "spend": (30,)}
+    assert len(lessons["purchase"]) == len(dataset.buyers) + len(dataset.recent)
     short = assemble(shop_log, shop_log.first_ts + 200 * DAY_US, 90)
     assert len(short.plan.cutoffs) < 4
-    assert short.lessons(PURCHASE).horizon_days == 45
+    assert (short.lessons(PURCHASE).horizon_days, short.lessons(PURCHASE).beside) == (45, ())
+
+
+def test_windows_of_both_horizons_stay_apart_though_they_begin_together(fit):
+    buyers, recent = fit.dataset.buyers, fit.dataset.recent
+    both = fit.dataset.lessons(PURCHASE)
+    assert set(buyers.table.as_ofs) & set(recent.table.as_ofs)
+    assert len(np.unique(both.table.as_of)) == len(buyers.table.as_ofs) + len(recent.table.as_ofs)
+    instants = np.concatenate([part.table.as_ofs[part.table.as_of] for part in (buyers, recent)])
+    assert np.array_equal(both.table.as_ofs[both.table.as_of], instants)
+    assert np.array_equal(both.inputs, np.concatenate([buyers.inputs, recent.inputs]), equal_nan=True)  # each horizon's
+    assert np.array_equal(both.order_days, np.concatenate([buyers.order_days, recent.order_days]))
+
+
+def test_where_half_the_horizon_is_no_shorter_no_window_is_learnt_from_twice(shop_log):
+    beyond = assemble(shop_log, shop_log.first_ts + 365 * DAY_US, 365)
+    assert beyond.plan.horizon_days == beyond.recent.horizon_days == 121
+    assert beyond.lessons(PURCHASE) is beyond.buyers
 
 
 def test_a_short_log_is_learnt_from_over_no_less_than_a_third_of_the_horizon(shop_log):
@@ -86,11 +106,14 @@ def test_a_short_log_is_learnt_from_over_no_less_than_a_third_of_the_horizon(sho
 
 
 def test_of_a_large_shop_some_customers_are_enough_to_learn_from(shop_log, monkeypatch):
-    monkeypatch.setattr("training.dataset.MOST_RECENT_ROWS", 800)
-    some, everybody = (assemble(shop_log, "2025-03-01", 60) for _ in range(2))
-    assert len(some.recent) < 800
-    assert len(some.examples) > 800  # the level is read off everybody
-    assert np.array_equal(some.recent.inputs, everybody.recent.inputs, equal_nan=True)  # the same ones each time
+    monkeypatch.setattr("training.dataset.MOST_ROWS", 1_600)
+    some, again = (assemble(shop_log, "2025-03-01", 60) for _ in range(2))
+    assert len(some.examples) <= 1_600
+    assert len(some.recent) <= 1_600
+    learnt_from = [set(part.table.customer_ids) for part in (some.buyers, some.recent)]
+    assert len(learnt_from[0] & learnt_from[1]) > 0.9 * max(map(len, learnt_from))  # the same ones over both horizons
+    assert np.array_equal(some.recent.inputs, again.recent.inputs, equal_nan=True)  # and each time
+    assert len(some.today) > 200  # all are answered
 
 
 # ---------------------------------------------------------------- point in time

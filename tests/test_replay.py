@@ -34,7 +34,7 @@ def fold():
     names = np.array(["ann", "bob", "cyd", "dee", "eve", "fay"])
     return Fold(
         "2024-03-01", 30, names, np.array([0.0, 1, 0, 9, 2, 0]), np.array([0.0, 80, 0, 190, 30, 0]), {OURS: said},
-        np.zeros(6), names, {}, np.array([4, 3, 2, 4, 3, 2]), (np.zeros(6), np.zeros(6)), {}, np.empty((0, 0)),
+        names, {}, np.array([4, 3, 2, 4, 3, 2]), (np.zeros(6), np.zeros(6)), {}, np.empty((0, 0)),
         facts={name: np.array(values, np.float64) for name, values in columns.items()},
     )  # fmt: skip
 

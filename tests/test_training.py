@@ -148,7 +148,7 @@ def constructed(ours, rung, n=600, matrix=0.5, trees=0.5, seed=0):
     names = np.array([f"c{i}" for i in range(n)])
     return Backtest(
         [Fold("2024-01-01", 30, names, days, 20 * days, {"pareto_nbd": forecast(rung), OURS: forecast(ours)},
-              np.log(p / (1 - p)), names, losses, np.where(p < 0.2, 2, 3), (np.zeros(n), np.where(p < 0.2, 0.0, 20.0)),
+              names, losses, np.where(p < 0.2, 2, 3), (np.zeros(n), np.where(p < 0.2, 0.0, 20.0)),
               dict.fromkeys(WEIGHTS, np.eye(14)), np.eye(14))]
     )  # fmt: skip
 
@@ -313,6 +313,12 @@ def test_held_out_origins_count_in_the_interval(made):
     assert after.stages[4].high.tolist() == before.stages[4].high.tolist()  # nobody of the fold was loyal
     other = finished(made["clv"], test).model.interval  # 30 days are another question than 60
     assert other.to_json() == before.to_json()
+
+
+def test_what_a_fit_registers_answers_as_predict_would(made, tested, fit):
+    model = finished(made["churn"], tested).model
+    assert np.array_equal(model.predict(fit.today.table), made["churn"].model.predict(fit.today.table))
+    assert model.card.calibration  # told, not acted on
 
 
 # ---------------------------------------------------------------- the registry

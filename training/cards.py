@@ -119,7 +119,7 @@ def _listed(rows: list[Replayed]) -> int:
 
 
 def _flat(fields: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
-    """Nested fields as lines: calibration.shift, 0.02."""
+    """Nested fields as lines: mixtures.purchase.chosen, as usual."""
     lines: list[tuple[str, str]] = []
     for name, value in fields.items():
         if isinstance(value, dict):

@@ -57,14 +57,14 @@ class Trial:
     asked: Expectation
     spend_lacked: float
 
-    def forecast(self, choice: Mapping[str, str]) -> tuple[Floats, Expectation]:
-        """The purchase margin, and what the mixtures chosen (link → name) expected of each customer."""
+    def forecast(self, choice: Mapping[str, str]) -> Expectation:
+        """What the mixtures chosen (link → name) expected of each customer."""
         purchase, days, direct = (self.margins[link.name][choice[link.name]] for link in LINKS)
         margin = mean_spend_margin(direct, days, self.asked.order_value)
         level = self.spend_lacked + SPEND.shift_to(margin, float(self.asked.spend.sum()))
         spend = np.where(self.asked.order_value > 0, np.exp(margin + level), 0.0)
         order_days = np.minimum(ORDER_DAYS.answer(days), self.horizon_days)
-        return purchase, Expectation(PURCHASE.answer(purchase), order_days, spend / order_days)
+        return Expectation(PURCHASE.answer(purchase), order_days, spend / order_days)
 
     def losses(self, link: Link, mixture: str) -> Floats:
         """Deviance of each customer, the level set aside."""

@@ -200,7 +200,9 @@ class Fit:
             basis="btyd" if isinstance(dataset.expecter, Btyd) else "rule",
             trained={
                 "horizon_days": examples.horizon_days, "rows": len(examples),
-                "cutoffs": [str(day_of(int(t))) for t in examples.table.as_ofs], "events": log.n_events,
+                "windows_beside_days": list(examples.beside),
+                "cutoffs": [str(day_of(t)) for t in sorted(set(examples.table.as_ofs.tolist()))],
+                "events": log.n_events,
             },
             libraries={"ritorno": version("ritorno"), "xgboost": xgb.__version__}
             | {name: version(name) for name in ("numpy", "scipy", "numba")},

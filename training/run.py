@@ -14,7 +14,6 @@ from features.events import day_of
 from features.log import EventLog
 from features.table import AsOf, instant
 from models.bundle import Model
-from models.calibration import Calibration
 from models.churn import ChurnModel
 from models.clv import ClvModel
 from models.intervals import fit_interval, joined
@@ -127,10 +126,8 @@ def finished(made: AnyMade, test: Backtest, terms: Terms = SPEND_ITSELF) -> AnyM
     chosen: dict[str, Any] = {"origins": [fold.origin for fold in test.folds]}
     if isinstance(model, ChurnModel):
         chosen |= {"mixtures": test.choice.to_dict([PURCHASE])}
-        comparable = all(fold.horizon_days == model.card.horizon_days for fold in test.folds)
-        calibration = test.calibration if comparable else Calibration()
-        card = replace(card, choice=chosen | {"calibration": asdict(calibration)}, calibration=calibration_table(test))
-        return _with_model(made, replace(model, card=card, purchase=calibration.apply(model.purchase)))
+        card = replace(card, choice=chosen, calibration=calibration_table(test))
+        return _with_model(made, replace(model, card=card))
     if isinstance(model, TransitionModel):
         weight = test.transition_weight if test.folds else model.weight
         return _with_model(made, replace(model, card=replace(card, choice=chosen | {"weight": weight}), weight=weight))
