@@ -23,8 +23,8 @@ from models.intervals import Past
 from models.rules import RULES, fit_rule
 from models.transition import STATES
 from models.transition import log_loss as transition_losses
-from training.choice import WORTH_PROCESSES, Choice, Trial, choose, trial
-from training.dataset import Dataset, assemble, outcome
+from training.choice import WORTH_PROCESSES, Choice, Trial, choose, held_out_at, trial
+from training.dataset import Dataset
 from training.evaluate import churn_measures, value_measures
 from training.fit import Fit, stages
 
@@ -165,12 +165,10 @@ def _mixed(fold: Fold, choice: Choice) -> Fold:
 
 def fold_at(log: EventLog, origin: int, horizon_days: int) -> Fold | None:
     """One origin's forecasts and outcomes; None if nobody had ordered by then. The log must reach a horizon further."""
-    dataset = assemble(log, origin, horizon_days)
-    fit = Fit(dataset, horizon_days)
-    if not len(fit.today.table):
+    held = held_out_at(log, origin, horizon_days)
+    if held is None:
         return None
-    truth = outcome(log, dataset.today, dataset.expecter, dataset.policy.with_horizon(horizon_days))
-    buyers = dataset.today.column("orders") > 0
+    fit, truth, dataset = held.fit, held.came, held.fit.dataset
     churn, clv, transition = fit.churn().model, fit.clv().model, fit.transition().model
     table = fit.today.table
     value = clv.predict(table)
@@ -178,14 +176,14 @@ def fold_at(log: EventLog, origin: int, horizon_days: int) -> Fold | None:
     moves = transition.by_weight(truth.table, WEIGHTS)
     return Fold(
         origin=str(day_of(origin)), horizon_days=horizon_days, customer=np.array(table.customer_ids),
-        order_days=truth.order_days[buyers], spend=truth.spend[buyers],
+        order_days=held.order_days, spend=held.spend,
         forecasts={**_baselines(dataset, fit, horizon_days), OURS: ours},
         known=np.array(dataset.today.customer_ids),
         transition={weight: transition_losses(p, truth.next_state) for weight, p in moves.items()},
         stage=stages(table), interval=(value.low, value.high),
         next_states={weight: _summed(truth.state, p) for weight, p in moves.items()},
         next_states_seen=_summed(truth.state, np.eye(len(STATES))[truth.next_state]),
-        trial=trial(fit, truth.order_days[buyers], truth.spend[buyers]),
+        trial=trial(fit, held.order_days, held.spend),
         facts={name: table.column(name).astype(np.float64) for name in FACTS},
     )  # fmt: skip
 

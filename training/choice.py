@@ -19,6 +19,7 @@ from features.events import DAY_US
 from features.log import EventLog
 from features.windows import origins
 from models.clv import mean_spend_margin
+from models.examples import Examples
 from models.expectation import Expectation
 from models.fitting import Recipe, Shares, answer_of
 from models.links import ORDER_DAYS, PURCHASE, SPEND, Link
@@ -106,6 +107,37 @@ class Choice:
         return {"chosen": chosen, "because": because, "loss_against_usual": against}
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """A fit at an origin, and what came: of everyone known; order_days and spend of the fit's customers of today."""
+
+    fit: Fit
+    came: Examples
+
+    @property
+    def order_days(self) -> Floats:
+        """Shape (n_customers,)."""
+        return self.came.order_days[self._buyers]
+
+    @property
+    def spend(self) -> Floats:
+        """Shape (n_customers,)."""
+        return self.came.spend[self._buyers]
+
+    @property
+    def _buyers(self) -> npt.NDArray[np.bool_]:
+        return self.fit.dataset.today.column("orders") > 0
+
+
+def held_out_at(log: EventLog, origin: int, horizon_days: int) -> HeldOut | None:
+    """What is known at an origin, and what came; None if nobody had ordered by then. The log must reach that far."""
+    dataset = assemble(log, origin, horizon_days)
+    fit = Fit(dataset, horizon_days)
+    if not len(fit.today.table):
+        return None
+    return HeldOut(fit, outcome(log, dataset.today, dataset.expecter, dataset.policy.with_horizon(horizon_days)))
+
+
 def trial(fit: Fit, order_days: Floats, spend: Floats) -> Trial:
     """Every mixture's forecasts of the fit's customers of today, beside what came of them."""
     margins = {link.name: _mixed(fit, link) for link in LINKS}
@@ -173,10 +205,5 @@ def choice_at(log: EventLog, as_of: int, horizon_days: int, workers: int = 2) ->
 
 def _trial_at(log: EventLog, origin: int, horizon_days: int) -> Trial | None:
     """The trial at one origin; None if nobody had ordered by then. The log must reach a horizon further."""
-    dataset = assemble(log, origin, horizon_days)
-    fit = Fit(dataset, horizon_days)
-    if not len(fit.today.table):
-        return None
-    truth = outcome(log, dataset.today, dataset.expecter, dataset.policy.with_horizon(horizon_days))
-    buyers = dataset.today.column("orders") > 0
-    return trial(fit, truth.order_days[buyers], truth.spend[buyers])
+    held = held_out_at(log, origin, horizon_days)
+    return None if held is None else trial(held.fit, held.order_days, held.spend)
