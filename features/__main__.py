@@ -62,7 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
         help="end of this day (UTC); repeatable (default: the log's last day)",
     )  # fmt: skip
     _add_policy(table)
-    table.add_argument("--out", default="table.parquet", help="Parquet to write (default %(default)s)")
+    table.add_argument(
+        "--out", default="table.parquet", metavar="FILE",
+        help="Parquet to write, or CSV if the name ends in .csv (default %(default)s)",
+    )  # fmt: skip
     add_engine(table)
     table.add_argument("--events", help="with Spark: Parquet to read: a file, a folder or a glob")
     add_events(table)
@@ -204,13 +207,21 @@ def _built(options: argparse.Namespace) -> tuple[int, Policy]:
     policy = _policy(options, log, max(as_ofs))
     table = build(log, as_ofs, policy)
     with _writing("--out", options.out):
-        table.frame().to_parquet(options.out, index=False)
+        if options.out.endswith(".csv"):
+            table.frame().to_csv(options.out, index=False)
+        else:
+            table.frame().to_parquet(options.out, index=False)
     return len(table), policy
 
 
 def _built_on_spark(options: argparse.Namespace) -> tuple[int, Policy]:
     from features.spark_job import spark_log, write
 
+    if options.out.endswith(".csv"):
+        raise RitornoError(
+            f"--out: found {options.out} with --engine spark, expected a folder's name: Spark fills it "
+            "with Parquet. Choose another."
+        )
     with spark_log(options) as log:
         as_ofs = _as_ofs(options, log.data_through)
         policy = _chosen(options, partial(log.shop_policy, max(as_ofs)))

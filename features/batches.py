@@ -60,17 +60,12 @@ def log_columns(columns: Sequence[str]) -> list[str]:
     return [name for name in columns if name not in ("currency", "row", "reason", "raw")]
 
 
-def judged(batches: Batches, now_us: int, as_text: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
-    """Each row typed and judged as in a load, with the reason and the raw row (`raw`) where it is bad, else null.
-
-    as_text: columns of floats that stand for names and are not all whole. One value cannot tell; whoever sees the
-    whole column has to.
-    """
+def judged(batches: Batches, now_us: int) -> Iterator[pa.RecordBatch]:
+    """Each row typed and judged as in a load, with the reason and the raw row (`raw`) where it is bad, else null."""
     for batch in _larger(batches):
         placed = [name for name in PLACE.names if name in batch.schema.names]
         raw = batch.select([name for name in batch.schema.names if name not in placed])
-        frame = to_frame(pa.table(raw))
-        rows = typed_rows(frame.assign(**{name: frame[name].astype("string") for name in as_text}), now_us)
+        rows = typed_rows(to_frame(pa.table(raw)), now_us)
         is_good = rows.reason.isna().to_numpy()
         typed = rows.typed.assign(reason=rows.reason)
         known = {name: batch.column(name) for name in placed} | {

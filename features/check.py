@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from features.corrections import report_changed_events
 from features.doctor import MAX_BAD_SHARE, Checkup, judge_history_anew
 from features.errors import RitornoError
 from features.ingest import Progress, checkup_of, history_days, to_log
@@ -51,4 +52,8 @@ def _log(checkup: Checkup | None, store: Path | None) -> EventLog:
         assert store is not None
         return open_store(store)
     fresh = to_log(checkup.rows)
-    return merge(open_store(store), fresh) if store else fresh
+    if store is None:
+        return fresh
+    known = open_store(store)
+    report_changed_events(checkup, known, fresh)
+    return merge(known, fresh)

@@ -23,13 +23,24 @@ Mask = npt.NDArray[np.bool_]
 def text(raw: pd.Series) -> pa.Array:
     """As text, whole numbers without a decimal point; null where UTF-8 cannot spell it (JSON's lone surrogates)."""
     if pd.api.types.is_float_dtype(raw):
-        known = raw.dropna()
-        if ((known % 1 == 0) & (known.abs() < LARGEST_WHOLE_FLOAT)).all():
+        whole = is_whole(raw)
+        if (whole | raw.isna().to_numpy(bool)).all():
             raw = raw.astype("Int64")
+        else:
+            words = raw.astype("string")
+            words[whole] = raw[whole].astype("Int64").astype("string")
+            raw = words
     arrow = _arrow(raw)
     if arrow is not None and (pa.types.is_integer(arrow.type) or _is_text(arrow.type)):
         return arrow.cast(pa.large_string())
     return pa.array(_text_by_pandas(raw)).cast(pa.large_string())
+
+
+def is_whole(raw: pd.Series) -> Mask:
+    """Which of a column's floats are whole numbers, such as a null makes of ids; so far as a float can tell."""
+    values = raw.to_numpy(np.float64, na_value=np.nan)
+    whole: Mask = (np.abs(values) < LARGEST_WHOLE_FLOAT) & (np.trunc(values) == values)
+    return whole
 
 
 def series(arrow: pa.Array, index: pd.Index | None = None) -> pd.Series:

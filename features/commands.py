@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import logging
+import math
 import os
 import sys
 import time
@@ -62,7 +63,7 @@ def add_events(parser: argparse.ArgumentParser) -> None:
         help="a shop's whole mapping: columns, constants, event names, time zone, order lines",
     )  # fmt: skip
     parser.add_argument(
-        "--max-bad", type=float, default=0.05, metavar="SHARE",
+        "--max-bad", type=_share, default=0.05, metavar="SHARE",
         help="share of bad rows above which a load stops (default %(default)s)",
     )  # fmt: skip
 
@@ -104,6 +105,16 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quarantine", metavar="DIR", help="with Spark: where bad rows are written (default: --out with -quarantine)"
     )
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:  # nor is nan
+        raise argparse.ArgumentTypeError(f"found {text}, expected a share from 0 to 1, such as 0.05")
+    return share
 
 
 def _partitions(text: str) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from features.corrections import report_changed_rows
 from features.errors import EventsError
 from features.events import DAY_US, FIRST_CUSTOM, MOST_OWN_NAMES, NULL_INT32
 from features.keys import mixed
@@ -25,6 +26,7 @@ from features.typed import TypedRows, typed_rows
 MAX_BAD_SHARE = 0.05
 GAP_FACTOR = 20  # a silence of the whole shop this many times longer than its usual day-to-day step is a hole
 FEW_DAYS = 3 * HORIZONS[0]  # a prediction needs a log three horizons long
+MOST_NAMED = 5  # of the shop's own event names, in a finding
 SEVERITIES = ("error", "warning", "advice")
 HIGHEST_VALUE = {"review_submitted": 5, "nps_submitted": 10}
 
@@ -129,8 +131,8 @@ class Doctor:
         _report_clock(checkup, self._gaps, self._folds)
         if len(checkup.rows):
             for report in (
-                report_names, report_currencies, _report_ids, _report_repeats, _report_messages, _report_refunds,
-                _report_order_ids, report_orders, _report_values, report_days,
+                report_names, _report_own_events, report_currencies, _report_ids, _report_repeats, _report_messages,
+                _report_refunds, _report_refunded_twice, _report_order_ids, report_orders, _report_values, report_days,
             ):  # fmt: skip
                 report(checkup, checkup.rows)
         return checkup
@@ -211,6 +213,24 @@ def report_names(checkup: Checkup, rows: Rows) -> None:
             checkup.add("error", f"too_many_{column}s", len(rows), found, expected, "Group them before the export.")
 
 
+def _report_own_events(checkup: Checkup, rows: Rows) -> None:
+    """The most frequent of the shop's own event names: one may be a word for one of ours."""
+    own = rows.names["event"]
+    if not own:
+        return
+    counts = np.bincount(rows.columns["event"].astype(np.int64))[FIRST_CUSTOM:]
+    most = [(own[i], int(counts[i])) for i in np.argsort(-counts, kind="stable")[:MOST_NAMED]]
+    named = ", ".join(f"{name[:40]} {rows_of:,}" for name, rows_of in most)
+    total, first = int(counts.sum()), most[0][0][:40]
+    checkup.add(
+        "advice", "own_events", total,
+        f"{total:,} rows with {len(own):,} event names of your own (most frequent: {named})",
+        "names of the contract, or what Segment and GA4 call the same",
+        "They were kept under these names, which only a policy's goal_event reads. If one means an event of ours, say "
+        f'so in a --mapping under [events]: "{first}" = "page_viewed".',
+    )  # fmt: skip
+
+
 def report_currencies(checkup: Checkup, rows: Rows) -> None:
     """Note a mix of currencies."""
     currencies = sorted(rows.currencies)
@@ -227,8 +247,9 @@ def _report_ids(checkup: Checkup, rows: Rows) -> None:
     if len(alike):
         checkup.add(
             "warning", "alike_ids", len(alike),
-            f"{len(alike):,} customer_ids that differ from another only by case or blanks (first: {alike.iloc[0]!r})",
-            "one spelling a customer", "They were kept apart; spell them alike if they are one person.",
+            f"{len(alike):,} customer_ids that differ from another only by case or blanks", "one spelling a customer",
+            "They were kept apart. To see which, group the export's ids, trimmed and in lower case; if "
+            "they are one person, spell them alike.",
         )  # fmt: skip
 
 
@@ -249,6 +270,7 @@ def _report_messages(checkup: Checkup, rows: Rows) -> None:
             f"{repeated:,} rows with a message_id that the same customer already had", "one row a message",
             "Each message counts once, by its first row. If these are different events, give each its own id.",
         )  # fmt: skip
+        report_changed_rows(checkup, rows)
     if shared:
         checkup.add(
             "warning", "message_id_collision", shared, f"{shared:,} message_ids used by more than one customer",
@@ -278,6 +300,26 @@ def _report_refunds(checkup: Checkup, rows: Rows) -> None:
             f"{count:,} refunds whose order_id is missing or of no order of the same customer in this file",
             "the order they refund",
             "Unless that order is in the store, they lower spend on their own day and undo no order.",
+        )  # fmt: skip
+
+
+def _report_refunded_twice(checkup: Checkup, rows: Rows) -> None:
+    """Orders that gave back more than they cost: a cancellation and its refund, each with the whole amount."""
+    refunds = rows.is_event("order_refunded")
+    if "order_key" not in rows.columns or not refunds.any():
+        return
+    keys = np.asarray(rows.columns["order_key"], np.uint64)
+    refunded = np.flatnonzero(refunds & (keys != 0))
+    orders = np.flatnonzero(rows.is_event("order_completed") & (keys != 0))
+    orders = orders[pd.Series(keys[orders]).isin(keys[refunded])]  # as above
+    both = np.concatenate([orders, refunded])
+    order = mixed([keys[both], rows.customer[both]])
+    left = pd.Series(np.asarray(rows.columns["amount"], np.int64)[both]).groupby(order).sum()
+    twice = int((left[left.index.isin(order[: len(orders)])] < 0).sum())
+    if twice:
+        checkup.add(
+            "warning", "refunded_more_than_paid", twice, f"{twice:,} orders of which more was given back than was paid",
+            "at most the order's amount", "Each refund lowers spend. Export either cancellations or their refunds.",
         )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from features.corrections import report_changed_events
 from features.doctor import MAX_BAD_SHARE, Checkup, Doctor, judge_history_anew
 from features.erased import erased
 from features.events import DAY_US
@@ -44,6 +45,8 @@ def ingest(
     with writing(store):
         checkup = checkup_of(source, now_us, mapping, max_bad_share, progress)
         quarantine = _write_quarantine(checkup, Path(store), now_us)
+        if not (len(checkup.rows) or checkup.errors or _is_there(store)):
+            checkup.add("error", "no_good_rows", 0, "no good row", "one to make a store of", "Mend the export.")
         if checkup.errors:
             keep(Path(store), checkup, _named(source), now_us, added=0)
         checkup.raise_if_unfit()
@@ -56,6 +59,8 @@ def ingest(
         good = len(checkup.rows) - refused
         added = _add(fresh, store)
         log = open_store(store)
+        if added < fresh.n_events:
+            report_changed_events(checkup, log, fresh)
         judge_history_anew(checkup, history_days(log))
         keep(Path(store), checkup, _named(source), now_us, added)
         return Ingested(log, checkup, added, good - added, quarantine)
@@ -127,10 +132,14 @@ def _named(source: Source) -> str:
 
 def _add(fresh: EventLog, store: str | Path) -> int:
     """Append to the store, or make it; how many events were new."""
-    if (Path(store) / "CURRENT").exists():
+    if _is_there(store):
         return append_store(fresh, store) if fresh.n_events else 0
     write_store(fresh, store)
     return fresh.n_events
+
+
+def _is_there(store: str | Path) -> bool:
+    return (Path(store) / "CURRENT").exists()
 
 
 def _write_quarantine(checkup: Checkup, store: Path, now_us: int) -> Path | None:

@@ -53,7 +53,7 @@ def examine_lines(
     original: pd.DataFrame, mapping: ColumnMapping, now_us: int, max_bad_share: float = MAX_BAD_SHARE,
     source: str | Path = "the file",
 ) -> Checkup:  # fmt: skip
-    """The doctor's checkup of rows that are an order's lines; the quarantine has the file's own columns.
+    """The doctor's checkup of rows that are an order's lines; the quarantine has the file's columns, and customer_id.
 
     original: all rows at once, with the file's own columns, since an order's lines may lie anywhere in it. Raises
     EventsError where a column is missing.
@@ -71,7 +71,8 @@ def examine_lines(
     product = pd.factorize(original[rule.product])[0] if rule.product else -1
     made = lines_to_orders(rows.typed.assign(product=product, cancels=cancels)[counts])
     doctor = Doctor(now_us)
-    doctor.take_judged(raw, rows, made.rows, original[bad].assign(reason=rows.reason[bad]))
+    whose = rows.typed["customer_id"]  # so that an erasure finds them, whatever the file calls it
+    doctor.take_judged(raw, rows, made.rows, original[bad].assign(customer_id=whose[bad], reason=rows.reason[bad]))
     checkup = doctor.checkup(max_bad_share)
     checkup.account = _account(made, checkup)
     _report_repeats(checkup, int((is_repeat & counts).sum()))

@@ -13,6 +13,9 @@
     [events]                         # the event column's words = ours
     "Item bought" = "order_completed"
 
+    [numbers]
+    decimal = ","                    # of numbers written as text: 1.234,50; default "."
+
     [lines]                          # only with rows = "lines"; see `LineRule`
     product = "StockCode"
     cancellation_prefix = "C"
@@ -38,9 +41,11 @@ from features.zones import check_zone, with_zone
 
 NUMBERS = ("amount", "quantity", "discount", "value")
 WORDS = ("event", "currency", "channel", "campaign_id", "category")
-KEYS = ("rows", "timezone", "columns", "constants", "events", "lines")
+TABLES = ("columns", "constants", "events", "numbers", "lines")
+KEYS = ("rows", "timezone", *TABLES)
 LINE_KEYS = {"product": '"StockCode"', "cancellation_prefix": '"C"', "repeats": '"keep" or "set_aside"'}
 NOT_OF_LINES = ("event", "message_id", "value")
+COMMA_NUMBER = r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?"
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -62,6 +67,7 @@ class LineRule:
 class ColumnMapping:
     """A shop's columns as the contract's. `columns`: our name → the file's, or a product of some such as `n * price`.
 
+    decimal: the decimal mark of numbers written as text, "." or ","; with a comma, points divide thousands.
     name: what errors call it.
     """
 
@@ -71,12 +77,15 @@ class ColumnMapping:
     timezone: str = ""
     lines: LineRule | None = None
     name: str = "--map"
+    decimal: str = "."
 
     def apply(self, frame: pd.DataFrame, source: str | Path = "the file") -> pd.DataFrame:
         """The rows with the contract's names, rows and index as they were; unnamed columns stay. Raises EventsError.
 
         Each row is read by itself, so a file may be given in parts.
         """
+        if self.decimal == ",":
+            frame = frame.assign(**{name: _pointed(frame[name]) for name in self._numbers(frame)})
         taken = {ours: self._column(frame, ours, theirs, source) for ours, theirs in self.columns.items()}
         renamed = [theirs for theirs in self.columns.values() if theirs in frame]
         mapped = frame.drop(columns=renamed).assign(**taken, **self.constants)
@@ -98,6 +107,11 @@ class ColumnMapping:
                 f"its columns are {', '.join(_names(frame))}. Correct {self.name}."
             )
         return _product(frame, factors)
+
+    def _numbers(self, frame: pd.DataFrame) -> set[str]:
+        """The file's columns that hold numbers."""
+        theirs = [self.columns.get(ours, ours) for ours in NUMBERS]
+        return {name for text in theirs for name in (text, *map(str.strip, text.split("*"))) if name in frame}
 
     def _events(self, frame: pd.DataFrame, source: str | Path) -> pd.Series:
         if "event" not in frame:
@@ -135,7 +149,17 @@ def parse_options(options: Sequence[str]) -> dict[str, str]:
     return columns
 
 
-# ---------------------------------------------------------------- products of columns
+# ---------------------------------------------------------------- numbers, and products of columns
+
+
+def _pointed(raw: pd.Series) -> pd.Series:
+    """Texts such as `1.234,50` as `1234.50`; what is no such number is marked, so that the doctor takes it for none."""
+    if pd.api.types.is_numeric_dtype(raw):
+        return raw
+    words = raw.astype("string").str.strip()
+    is_number = words.str.fullmatch(COMMA_NUMBER).fillna(True).to_numpy(bool)
+    pointed = words.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+    return pointed.where(is_number, words + " (no decimal comma)")
 
 
 def _product(frame: pd.DataFrame, factors: Sequence[str]) -> pd.Series:
@@ -181,7 +205,7 @@ def _toml(path: Path) -> dict[str, Any]:
 def _checked(content: Mapping[str, Any], name: str) -> ColumnMapping:
     where = f"mapping: {name}"
     _only(content, KEYS, where)
-    tables = {key: _table(content, key, where) for key in ("columns", "constants", "events", "lines")}
+    tables = {key: _table(content, key, where) for key in TABLES}
     _only(tables["columns"], COLUMNS, f"{where}: [columns]")
     _only(tables["constants"], (*WORDS, *NUMBERS), f"{where}: [constants]")
     for ours, theirs in tables["columns"].items():
@@ -194,7 +218,7 @@ def _checked(content: Mapping[str, Any], name: str) -> ColumnMapping:
     return ColumnMapping(
         tables["columns"], tables["constants"], tables["events"],
         check_zone(_text(zone, f"{where}: timezone", "\"Europe/Rome\""), where) if "timezone" in content else "",
-        _line_rule(content, tables["lines"], where), name,
+        _line_rule(content, tables["lines"], where), name, _decimal(tables["numbers"], where),
     )  # fmt: skip
 
 
@@ -226,6 +250,14 @@ def _check_constant(ours: str, value: object, columns: Mapping[str, Any], where:
         _text(value, f"{where}: [constants] {ours}", '"GBP"')
     elif isinstance(value, bool) or not isinstance(value, int | float):
         raise EventsError(f"{where}: [constants] {ours}: found {value!r}, expected a number such as 9.99. Correct it.")
+
+
+def _decimal(table: Mapping[str, Any], where: str) -> str:
+    _only(table, ("decimal",), f"{where}: [numbers]")
+    mark = table.get("decimal", ".")
+    if mark not in (".", ","):
+        raise EventsError(f'{where}: [numbers] decimal: found {mark!r}, expected "." or ",". Correct it.')
+    return str(mark)
 
 
 def _line_rule(content: Mapping[str, Any], table: Mapping[str, Any], where: str) -> LineRule | None:

@@ -15,18 +15,20 @@ import numpy as np
 import numpy.typing as npt
 
 from features.events import (
+    CANONICAL,
     CHANNEL_NAMES,
     EARLIEST_US,
     EVENT_NAMES,
+    FUTURE_TOLERANCE_US,
     LARGEST_AMOUNT,
     LARGEST_NUMBER,
     LATEST_US,
     MAX_ID_BYTES,
+    NO_IDS,
     NULL_INT32,
     SECOND_US,
     UNKNOWN_CATEGORY,
     UNKNOWN_CHANNEL,
-    canonical_event,
 )  # fmt: skip
 from features.keys import keys_of, mixed
 from features.log import FIRST_OWN, EventLog, build_log
@@ -65,7 +67,7 @@ class NotPlainError(Exception):
 
 
 def plain(event: Mapping[str, object], now_us: int) -> PlainEvent | None:
-    """An event with the contract's fields, if it is plainly good. now_us: the present; later events are bad."""
+    """An event with the contract's fields, if it is plainly good. now_us: the present, see FUTURE_TOLERANCE_US."""
     try:
         name = _name(event)
         amount = _money(event.get("amount"))
@@ -85,7 +87,10 @@ def plain(event: Mapping[str, object], now_us: int) -> PlainEvent | None:
 
 def plain_id(customer_id: str) -> bool:
     """Whether a customer_id is plainly good."""
-    return bool(customer_id.strip()) and customer_id.isprintable() and len(customer_id.encode()) <= MAX_ID_BYTES
+    word = customer_id.strip()
+    if not word or word in NO_IDS:
+        return False
+    return customer_id.isprintable() and len(customer_id.encode()) <= MAX_ID_BYTES
 
 
 def default_name(event: Mapping[str, object]) -> str:
@@ -157,17 +162,17 @@ def _own_code(name: str | None, own: dict[str, int], column: str) -> int:
 
 def _name(event: Mapping[str, object]) -> str:
     name = event.get("event")
-    return default_name(event) if name is None else _canonical(name)
+    return default_name(event) if name is None else _canonical(name, "event")
 
 
 def _channel(name: object) -> str | None:
-    return None if name is None else _canonical(name)
+    return None if name is None else _canonical(name, "channel")
 
 
-def _canonical(name: object) -> str:
+def _canonical(name: object, column: str) -> str:
     if type(name) is not str or not name.isprintable() or not name.strip():
         raise NotPlainError
-    return canonical_event(name)
+    return CANONICAL[column](name)
 
 
 def _text(value: object) -> str | None:
@@ -191,7 +196,7 @@ def _instant(value: object, now_us: int) -> int:
         us = int(text) // 1000 if len(text) == 19 else int(text) * 10 ** (16 - len(text))
     else:
         raise NotPlainError
-    if not EARLIEST_US <= us < LATEST_US or us > now_us:
+    if not EARLIEST_US <= us < LATEST_US or us > now_us + FUTURE_TOLERANCE_US:
         raise NotPlainError
     return us
 

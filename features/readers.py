@@ -169,8 +169,13 @@ def _frames(path: Path | Query, rows: int) -> Iterator[pd.DataFrame]:
             yield from _read_csv(path, rows)
     except (pa.ArrowException, OSError, UnicodeDecodeError, EOFError) as error:
         raise EventsError(
-            f"events: {path} cannot be read ({str(error)[:200]}), expected {suffix[1:]} in UTF-8. Export it again."
+            f"events: {path} cannot be read ({str(error)[:200]}), expected {_kind(suffix)}. Export it again."
         ) from error
+
+
+def _kind(suffix: str) -> str:
+    """What a file with this ending holds."""
+    return {".parquet": "Parquet", ".arrow": "Arrow", ".feather": "Arrow"}.get(suffix, f"{suffix[1:]} in UTF-8")
 
 
 def _columnar(tables: Iterable[pa.Table]) -> Iterator[pd.DataFrame]:

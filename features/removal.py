@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def remove(root: Path, customer_id: str) -> int:
 
 
 def quarantined(root: Path, customer_id: str) -> int:
-    """How many rows of files of bad rows are hers."""
+    """How many rows of files of bad rows are hers; see `_is_hers`."""
     return sum(len(_hers(path, customer_id)) for path in root.glob(QUARANTINES))
 
 
@@ -57,7 +58,7 @@ def remove_quarantined(root: Path, customer_id: str) -> None:
             reader = csv.DictReader(old)
             writer = csv.DictWriter(new, reader.fieldnames or [], extrasaction="ignore")
             writer.writeheader()
-            writer.writerows(row for row in reader if row.get("customer_id") != customer_id)
+            writer.writerows(row for row in reader if not _is_hers(row, customer_id))
         durable.sync(fresh)
         fresh.replace(path)
         durable.sync(root)
@@ -65,7 +66,18 @@ def remove_quarantined(root: Path, customer_id: str) -> None:
 
 def _hers(path: Path, customer_id: str) -> list[dict[str, str]]:
     with open(path, newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if row.get("customer_id") == customer_id]
+        return [row for row in csv.DictReader(file) if _is_hers(row, customer_id)]
+
+
+def _is_hers(row: Mapping[str, str | None], customer_id: str) -> bool:
+    """Whether a bad row bears her id, blanks around it apart.
+
+    A file without the column customer_id has a shop's own header, of an earlier version's load of lines: any field may
+    then be the id.
+    """
+    fields = [row["customer_id"]] if "customer_id" in row else row.values()
+    spelled = {customer_id.strip(), f"{customer_id.strip()}.0"}  # a column of numbers with gaps is written with a point
+    return any(field is not None and field.strip() in spelled for field in fields)
 
 
 def _without(log: EventLog, position: int) -> EventLog:

@@ -14,7 +14,6 @@ import pandas as pd
 import pyarrow as pa
 
 from features.batches import PLACE, judged, log_columns, typed_schema
-from features.columns import LARGEST_WHOLE_FLOAT
 from features.digest import examine_digest
 from features.doctor import MAX_BAD_SHARE, Checkup
 from features.errors import EventsError
@@ -27,8 +26,6 @@ from features.spark import SparkLog, ddl
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-TEXTS = ("customer_id", "ts", "event", "order_id", "channel", "campaign_id", "category", "message_id", "currency")
-"""Columns of the contract that are text, or numbers that stand for it."""
 PARTITION_ROWS = 500_000  # what a task sorts in some 50 MB
 WORDS = ("event", "channel", "category", "campaign_id", "currency")
 
@@ -65,7 +62,7 @@ def read(spark: SparkSession, source: str, mapping: ColumnMapping | None = None)
     the rest (products, constants, words, zones, lines) better, before.
     """
     mapping = mapping or ColumnMapping()
-    if mapping.constants or mapping.events or mapping.timezone or mapping.lines:
+    if mapping.constants or mapping.events or mapping.timezone or mapping.lines or mapping.decimal != ".":
         raise EventsError(
             f"--engine spark: found more than columns in {mapping.name}, expected only the names of columns. "
             "Write the rest into the Parquet files with Spark, or load without it."
@@ -135,29 +132,12 @@ def _partitions(examined: Examined) -> int:
 def _typed(raw: DataFrame, now_us: int) -> DataFrame:
     """See `features.batches.judged`."""
     contract = [field.name for field in raw.schema if field.name not in PLACE.names]
-    raw, as_text = _whole_numbers(raw)
 
     def on_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return judged(batches, now_us, as_text)
+        return judged(batches, now_us)
 
     typed = typed_schema(contract, is_placed=len(contract) < len(raw.columns))
     return raw.mapInArrow(on_partition, f"{ddl(typed)}, raw {raw.select(*contract).schema.simpleString()}")
-
-
-def _whole_numbers(raw: DataFrame) -> tuple[DataFrame, list[str]]:
-    """Ids that a null has made floats of, as whole numbers again; and the columns of floats that are not all whole.
-
-    As `features.typed` does it for a column. A batch of it cannot tell: 7.0 is "7", but "7.0" beside 7.5.
-    """
-    floats = [name for name, kind in raw.dtypes if name in TEXTS and kind in ("float", "double")]
-    if not floats:
-        return raw, []
-    whole = "every(isnan({0}) OR {0} % 1 = 0 AND abs({0}) < {1}) AS {0}"
-    said = raw.selectExpr(*(whole.format(name, LARGEST_WHOLE_FLOAT) for name in floats)).collect()[0]
-    as_whole = "CASE WHEN NOT isnan({0}) THEN CAST({0} AS BIGINT) END AS {0}"
-    fractions = [name for name in floats if said[name] is False]
-    columns = [as_whole.format(name) if name in floats and name not in fractions else name for name in raw.columns]
-    return raw.selectExpr(*columns), fractions
 
 
 def _words(typed: DataFrame) -> dict[str, list[Word]]:

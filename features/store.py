@@ -218,11 +218,19 @@ def _meta(generation: Path) -> dict[str, Any]:
         ) from error
     found = meta.get("format") if isinstance(meta, dict) else None
     if found != FORMAT:
-        raise StoreError(
-            f"store: found format {found} in {generation}, expected {FORMAT}. "
-            "Remove the folder and load the events again with this version."
-        )
+        raise StoreError(f"store: found format {found} in {generation}, expected {FORMAT}. {_other_format(found)}")
     return dict(meta)
+
+
+def _other_format(found: object) -> str:
+    """What to do: a store's folder also holds what no export can bring back, so it is never to be removed."""
+    if isinstance(found, int) and found > FORMAT:
+        return "A newer version of Ritorno wrote it: upgrade to that one, and leave the folder as it is."
+    return (
+        "Keep the folder. Copy what it has of erased.json, live, jobs and privacy into a new one, load the shop's "
+        "events into that with this version, then `python -m serving fold`. Events that were posted and folded before "
+        "must be in the export."
+    )
 
 
 def _mapped(folder: Path, rows: int) -> tuple[dict[str, npt.NDArray[Any]], tuple[tuple[mmap.mmap, int], ...]]:

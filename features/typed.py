@@ -10,10 +10,21 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.columns import Floats, Mask, mask, numbers, series, text
-from features.events import EARLIEST_US, LARGEST_AMOUNT, LARGEST_NUMBER, LATEST_US, MAX_ID_BYTES, canonical_event
+from features.columns import Floats, Mask, is_whole, mask, numbers, series, text
+from features.events import (
+    CANONICAL,
+    EARLIEST_US,
+    FUTURE_TOLERANCE_US,
+    LARGEST_AMOUNT,
+    LARGEST_NUMBER,
+    LATEST_US,
+    MAX_ID_BYTES,
+    NO_IDS,
+)
 from features.instants import Instants, instants
 from features.readers import RAGGED
+
+NOT_WHOLE = "customer_id is a number that is not whole, or too large for its kind"
 
 Int64s = npt.NDArray[np.int64]
 
@@ -47,7 +58,7 @@ class _Reasons:
 
 
 def typed_rows(raw: pd.DataFrame, now_us: int) -> TypedRows:
-    """Type and judge each row. now_us: the present, in microseconds since 1970; later rows are bad."""
+    """Type and judge each row. now_us: the present, in microseconds since 1970; much later rows are bad."""
     reasons = _Reasons(np.zeros(len(raw), np.int32))
     if RAGGED in raw:
         for because in raw[RAGGED].dropna().unique():
@@ -70,6 +81,12 @@ def _ids(raw: pd.Series, reasons: _Reasons) -> pa.Array:
     ids = text(raw)
     reasons.reject(_known(raw) & mask(ids.is_null()), "customer_id is not valid text")
     reasons.reject(_blank(ids), "customer_id is empty")
+    if pd.api.types.is_float_dtype(raw):
+        reasons.reject(_known(raw) & ~is_whole(raw), NOT_WHOLE)
+    words = pc.utf8_trim_whitespace(ids)
+    if mask(pc.is_in(words, pa.array(NO_IDS, words.type))).any():
+        for word in NO_IDS:
+            reasons.reject(mask(pc.equal(words, word)), f"customer_id is {word}, which stands for none")
     too_long = mask(pc.greater(pc.binary_length(ids), MAX_ID_BYTES))
     reasons.reject(too_long, f"customer_id is longer than {MAX_ID_BYTES} bytes")
     return ids
@@ -88,7 +105,7 @@ def _times(raw: pd.Series, reasons: _Reasons, now_us: int) -> Instants:
     reasons.reject(~read.readable, "ts is not a date like 2024-03-31 or 2024-03-31T18:05:00Z")
     outside = read.readable & ((read.us < EARLIEST_US) | (read.us >= LATEST_US))
     reasons.reject(outside, "ts lies outside 1971 to 2199")
-    reasons.reject(read.us > now_us, "ts lies in the future")
+    reasons.reject(read.us > now_us + FUTURE_TOLERANCE_US, "ts lies in the future")
     return read
 
 
@@ -99,13 +116,13 @@ def _events(raw: pd.DataFrame, reasons: _Reasons) -> pa.Array:
         return pa.array(["order_completed", "order_refunded"], pa.large_string()).take(pa.array(refund.astype(np.int8)))
     names = text(raw["event"])
     reasons.reject(_blank(names), "event is empty")
-    return _canonical(names)
+    return _canonical(names, "event")
 
 
-def _canonical(names: pa.Array) -> pa.Array:
+def _canonical(names: pa.Array, column: str) -> pa.Array:
     """Each distinct name made canonical once."""
     coded = names.dictionary_encode()
-    canonical = [canonical_event(name) for name in coded.dictionary.to_pylist()]
+    canonical = [CANONICAL[column](name) for name in coded.dictionary.to_pylist()]
     return pa.array(canonical, pa.large_string()).take(coded.indices)
 
 
@@ -122,7 +139,7 @@ def _money(raw: pd.DataFrame, event: pa.Array, reasons: _Reasons) -> dict[str, I
     if "amount" in raw:
         missing = ~_known(raw["amount"])
         reasons.reject(orders & missing, "an order has no amount")
-        reasons.reject(refunds & missing, "a refund has no amount")
+        reasons.reject(refunds & missing, "a refund or cancelled order has no amount")
     reasons.reject(orders & (amount < 0), "an order has a negative amount; a refund is the event order_refunded")
     minor["amount_minor"] = np.where(refunds, -np.abs(amount), amount)
     return minor
@@ -134,7 +151,7 @@ def _details(raw: pd.DataFrame, reasons: _Reasons) -> dict[str, pd.Series | Floa
         if column in raw:
             columns[column] = series(text(raw[column]), raw.index)
     if "channel" in raw:
-        columns["channel"] = series(_canonical(text(raw["channel"])), raw.index)
+        columns["channel"] = series(_canonical(text(raw["channel"]), "channel"), raw.index)
     for column in ("quantity", "value"):
         if column in raw:
             columns[column] = _judged_numbers(raw, column, reasons, LARGEST_NUMBER, f"{column} is not a number")

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from features.erased import Erased, erased, stamp
-from features.events import canonical_event
+from features.events import CANONICAL
 from features.keys import mixed
 from features.log import EventLog
 from serving import journal
@@ -122,7 +122,7 @@ class Live:
                 self._posted[customer_id] = Posted({**(posted.events if posted else {}), key: event})
             for name, known in self.names.items():
                 if event.get(name) is not None:
-                    known.add(canonical_event(str(event[name])))
+                    known.add(CANONICAL[name](str(event[name])))
             self.currency = self.currency or str(event.get("currency") or "")
 
     def _write(self) -> None:

@@ -99,7 +99,7 @@ class Served(Collector):
             models.add_metric([name, model.version, model.run_id], 1)
         yield models
         yield _gauge("ritorno_customers", "Customers in the store.", scorer.log.n_customers)
-        stale = time.time() - scorer.log.last_ts / 1e6
+        stale = max(time.time() - scorer.log.last_ts / 1e6, 0.0)  # it may lie a little ahead of our clock
         yield _gauge("ritorno_data_staleness_seconds", "Since the store's latest event.", stale)
         yield _histogram(scorer.population.churn)
         yield self._nulls.metric(scorer)

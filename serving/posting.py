@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from features.events import CHANNEL_NAMES, COLUMNS, EVENT_NAMES, MOST_OWN_NAMES, canonical_event
+from features.events import CANONICAL, CHANNEL_NAMES, COLUMNS, EVENT_NAMES, MOST_OWN_NAMES
 from features.log import EventLog
 from features.plain import contents, default_name, plain, plain_id
 from serving.journal import Entry
@@ -90,7 +90,7 @@ def _too_many_names(events: Sequence[Event], errors: Mapping[int, str], log: Eve
         known = set(KNOWN[column])
         own = set(getattr(log, names)) | (live.names[column] - known)
         for i, event in enumerate(events):
-            name = canonical_event(str(event[column])) if column in event and i not in errors else None
+            name = CANONICAL[column](str(event[column])) if column in event and i not in errors else None
             if name is None or name in known or name in own:
                 continue
             if len(own) >= MOST_OWN_NAMES:

@@ -15,6 +15,7 @@ from features.doctor import examine
 from features.errors import RitornoError
 from features.ingest import to_log
 from features.table import build, instant, shop_gaps, shop_policy
+from features.typed import NOT_WHOLE
 from models.bundle import Champions
 from serving.arrow import score_schema
 from serving.csvs import SCORE_HEADER, score_row
@@ -94,10 +95,13 @@ def test_the_schema_said_beforehand_is_the_one_that_comes():
     assert batch.schema.remove(len(batch.schema) - 1).equals(typed_schema(list(columns), is_placed=False))
 
 
-def test_numbers_that_stand_for_names_keep_their_point_where_the_column_has_fractions():
-    raw = pa.record_batch({"customer_id": [7.0, 8.0], "ts": ["2024-01-05"] * 2, "amount": [1.0] * 2})
-    ids = [next(judged([raw], NOW_US, as_text)).column("customer_id").to_pylist() for as_text in ([], ["customer_id"])]
-    assert ids == [["7", "8"], ["7.0", "8.0"]]
+def test_a_whole_number_is_the_same_id_whatever_stands_beside_it():
+    raw = pa.record_batch({"customer_id": [7.0, 8.5, None], "ts": ["2024-01-05"] * 3, "amount": [1.0] * 3})
+    (batch,) = judged([raw], NOW_US)
+    assert batch.column("customer_id").to_pylist() == ["7", "8.5", None]
+    assert batch.column("reason").to_pylist() == [
+        None, NOT_WHOLE, "customer_id is empty",
+    ]  # fmt: skip
 
 
 def test_a_digest_of_the_rows_is_enough_for_what_stops_a_load():

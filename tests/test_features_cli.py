@@ -59,6 +59,29 @@ def test_build_looks_at_the_last_day_of_the_log_unless_told(folder):
     assert as_of.dt.strftime("%Y-%m-%d").unique().tolist() == ["2024-02-06"]
 
 
+def test_a_table_named_csv_is_csv(folder):
+    main(["ingest", "events.csv"])
+    assert main(["build", "--out", "t.csv"]) == 0
+    assert main(["build", "--out", "t.parquet"]) == 0
+    written, whole = pd.read_csv(folder / "t.csv"), pd.read_parquet(folder / "t.parquet")
+    assert written["customer_id"].tolist() == whole["customer_id"].tolist()
+    assert written["orders"].tolist() == whole["orders"].tolist()
+
+
+def test_spark_writes_no_csv(folder, capsys):
+    assert main(["build", "--engine", "spark", "--events", "events.parquet", "--out", "t.csv"]) == 2
+    assert "--out: found t.csv with --engine spark" in capsys.readouterr().err
+
+
+def test_bad_rows_alone_make_no_store(folder, capsys):
+    (folder / "bad.csv").write_text("customer_id,ts,amount\nbob,soon,1\n")
+    assert main(["ingest", "bad.csv", "--store", "shop", "--max-bad", "1"]) == 2
+    assert "no_good_rows: found no good row; expected one to make a store of" in capsys.readouterr().err
+    assert not (folder / "shop/CURRENT").exists()
+    main(["ingest", "events.csv", "--store", "shop"])
+    assert main(["ingest", "bad.csv", "--store", "shop", "--max-bad", "1"]) == 0
+
+
 def test_ingest_says_where_the_bad_rows_went(folder, capsys):
     (folder / "events.csv").write_text(EVENTS + "bob,soon,1\n")
     assert main(["ingest", "events.csv", "--store", "shop", "--max-bad", "0.3"]) == 0
@@ -167,7 +190,7 @@ def test_bad_input_ends_in_a_sentence_and_exit_code_2(folder, capsys, arguments,
         [],
         ["fetch"],
         ["check", "events.csv", "--format", "pdf"],
-        ["check", "events.csv", "--max-bad", "few"],
+        *(["check", "events.csv", "--max-bad", share] for share in ("few", "nan", "-0.1", "1.5", "inf")),
     ],
 )
 def test_wrong_usage_ends_with_exit_code_2(folder, arguments):

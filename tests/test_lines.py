@@ -15,6 +15,7 @@ from features.ingest import ingest, load_log, to_log
 from features.keys import text_keys
 from features.lines import examine_lines
 from features.mapping import ColumnMapping, LineRule, read_mapping
+from features.removal import quarantined, remove_quarantined
 from features.table import instant
 
 ROOT = Path(__file__).parent.parent
@@ -175,7 +176,7 @@ def test_each_bad_line_is_set_aside_with_its_row_columns_and_reason():
         14: "a line outside a cancellation has a negative quantity",
         15: "a line's price is negative (amount against quantity)",
     }
-    assert found.quarantine.columns.tolist() == [*lines("a 1 2 c 1 1").columns, "reason"]
+    assert found.quarantine.columns.tolist() == [*lines("a 1 2 c 1 1").columns, "customer_id", "reason"]
     assert found.quarantine["Code"].tolist()[1:3] == ["gift", "debt"]
     assert found.headline == (
         "15 lines read: 1 in 1 orders, 1 in 1 refunds (100% of their money matched to orders), 13 set aside"
@@ -492,6 +493,25 @@ def test_lines_are_checked_and_loaded_without_code(shop, capsys):
     assert pd.read_csv(aside)[["row", "ragged"]].values.tolist() == [[2, "found 5 fields, expected 6"]]
     assert main(load) == 0
     assert "0 events added, 3 already known" in capsys.readouterr().out
+
+
+def test_the_bad_lines_of_an_erased_customer_go_whatever_the_file_calls_her(shop):
+    bad = "A,7,2024-01-05,x,0,1\nB, 7 ,2024-01-05,x,0,1\nC,8,2024-01-05,7,0,7\n"
+    (shop / "bad.csv").write_text("Invoice,Customer,Date,Code,Quantity,Price\n" + bad + JANUARY)
+    load = ["ingest", "bad.csv", "--mapping", "shop.toml", "--max-bad", "1", "--store", "store"]
+    assert main(load) == 0
+    assert quarantined(shop / "store", "7") == 2
+    remove_quarantined(shop / "store", "7")
+    assert quarantined(shop / "store", "7") == 0
+    (aside,) = (shop / "store").glob("quarantine-*.csv")
+    assert pd.read_csv(aside)["Invoice"].tolist() == ["C"]
+
+
+def test_bad_lines_kept_without_a_customer_id_are_hers_if_any_field_is_her_id(tmp_path):
+    (tmp_path / "quarantine-1.csv").write_text("Invoice,CustomerID,reason\nA,12346.0,bad\nB, 12346,bad\nC,12347,bad\n")
+    assert quarantined(tmp_path, "12346") == 2
+    remove_quarantined(tmp_path, "12346")
+    assert (tmp_path / "quarantine-1.csv").read_text() == "Invoice,CustomerID,reason\nC,12347,bad\n"
 
 
 def test_an_option_corrects_the_mapping_of_a_file(shop, capsys):

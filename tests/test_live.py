@@ -190,6 +190,18 @@ def test_a_bad_event_is_an_error_of_its_own_and_spoils_no_other(app, asker):
         assert says in error["detail"]
 
 
+def test_what_an_earlier_version_took_and_this_one_does_not_counts_for_nothing(app, asker):
+    ask, current = asker(app), app.state.current
+    assert post(ask, order("ann")).json()["accepted"] == 1
+    cancelled = {"ts": "2024-05-02", "event": "Order Cancelled"}  # it was a shop's own event, which needs no amount
+    events = [{"customer_id": name, **cancelled} for name in ("ann", "eve")]
+    current.live.post({"at": NOW, "keys": [1, 2], "events": events, "stored": []}).result()
+    assert orders_of(ask, "ann") == 1
+    assert ask("GET", "/v1/customers/eve/scores").status_code == 404
+    folded = fold(current.settings.store, NOW)
+    assert pd.read_csv(folded.quarantine)["customer_id"].tolist() == ["ann", "eve"]
+
+
 def test_an_unusual_but_good_date_is_stored_too(app, asker):
     ask = asker(app)
     assert post(ask, order("ann", ts="20240501"), order("ann", ts="2024-05-02 09:00:00+0200")).json()["accepted"] == 2

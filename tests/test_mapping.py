@@ -117,6 +117,25 @@ def test_what_is_no_number_in_a_product_is_set_aside_as_such():
     ]  # fmt: skip
 
 
+def test_decimal_commas_are_read_in_columns_and_products(tmp_path):
+    (tmp_path / "shop.toml").write_text('[columns]\namount = "n * price"\nquantity = "n"\n[numbers]\ndecimal = ","\n')
+    texts = ["1,50", "1.234,50", "-3", "1.000", " 2,5 ", None, "1.50", "1,234.50", "1.2.3"]
+    sales = pd.DataFrame({"n": "2", "price": texts, "discount": "0,10"})
+    mapped = read_mapping(tmp_path / "shop.toml").apply(sales)
+    assert mapped["amount"].tolist()[:5] == [3.0, 2469.0, -6.0, 2000.0, 5.0]
+    assert pd.isna(mapped["amount"][5])
+    assert mapped["discount"].tolist() == ["0.10"] * 9
+    rows = mapped.assign(customer_id="ann", ts="2024-01-05", event="visit")
+    assert examine(rows, NOW_US, 1.0).quarantine["reason"].tolist() == ["amount is not a number like 1234.50"] * 3
+
+
+def test_a_number_that_is_none_already_needs_no_comma():
+    frame = pd.DataFrame({"amount": [1.5, None], "value": ["4,5", "4"]})
+    mapped = ColumnMapping(decimal=",").apply(frame)
+    assert mapped["amount"].tolist()[0] == 1.5
+    assert mapped["value"].tolist() == ["4.5", "4"]
+
+
 def test_a_file_may_be_mapped_in_parts():
     whole = ColumnMapping({"amount": "n * price"}, {"currency": "EUR"}, timezone="Europe/Rome")
     parts = pd.concat([whole.apply(SALES[:1]), whole.apply(SALES[1:])])
@@ -217,6 +236,7 @@ BAD = {
         r"\[columns\]: found 'price', expected only cust",
     ),
     "a column that is no text": ("[columns]\nts = 3", r"\[columns\] ts: found 3, expected a text such as"),
+    "another decimal mark": ("[numbers]\ndecimal = ';'", r"\[numbers\] decimal: found ';', expected"),
     "an empty column": ("[columns]\nts = ''", r"\[columns\] ts: found '', expected a text"),
     "no table": ("columns = 'ts'", r"found columns = 'ts', expected a table. Write it under a line \[columns\]"),
     "a constant id": ("[constants]\ncustomer_id = 'x'", r"\[constants\]: found 'customer_id'"),

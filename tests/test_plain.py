@@ -4,11 +4,12 @@ import datetime as dt
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.doctor import examine
-from features.events import COLUMNS, EVENT_NAMES
+from features.events import COLUMNS, EVENT_NAMES, FUTURE_TOLERANCE_US, NO_IDS
 from features.ingest import to_log
 from features.log import DTYPES, EventLog
 from features.plain import contents, plain, plain_id, plain_log
@@ -18,7 +19,7 @@ NOW = instant("2026-01-01")
 
 texts = st.one_of(
     st.none(),
-    st.sampled_from(["", " ", "a", "Ünïcode", "x y", "🙂", "12", "shoes", "\u00a0", "\ud800", "\x1c"]),
+    st.sampled_from(["", " ", "a", "Ünïcode", "x y", "🙂", "12", "shoes", "\u00a0", "\ud800", "\x1c", "NULL", "<NA>"]),
     st.text(max_size=6),
 )
 times = st.one_of(
@@ -27,6 +28,7 @@ times = st.one_of(
         "2024-03-31T24:00:00", "2024-03-31T23:59:60Z", "2024-03-31T18:05:00-23:59", "2024-03-31T18:05:00+24:00",
         "2024-03-31T18", "20240331", " 2024-03-31", "2025-12-31T23:59:59.999999", "2026-06-01", "1970-12-31",
         "1711900000", "1711900000000", "1711900000000000", "1711900000000000000", 1711900000, 1711900000000, 0, -1,
+        "2026-01-02T00:04:59Z", "2026-01-02T00:05:00Z",
         "today", "2024", "2024-03-31T18:05:00.5", "٢٠٢٤-03-31", "2024-03-31T18:05Z", "2024-13-01",
     ]),
     st.datetimes(dt.datetime(1969, 1, 1), dt.datetime(2027, 1, 1)).map(lambda moment: moment.isoformat()),  # noqa: DTZ001  # both kinds come
@@ -39,7 +41,20 @@ numbers = st.one_of(
 )  # fmt: skip
 names = st.one_of(
     st.none(),
-    st.sampled_from([*EVENT_NAMES[:12], "Order Completed", "purchase", "own event", " ", "other", "x\u2028y"]),
+    st.sampled_from(
+        [
+            *EVENT_NAMES[:12],
+            "Order Completed",
+            "OrderCancelled",
+            "purchase",
+            "search",
+            "own.event",
+            "own event",
+            " ",
+            "other",
+            "x\u2028y",
+        ]
+    ),
 )
 events = st.fixed_dictionaries(
     {"ts": times},
@@ -56,6 +71,19 @@ def judged(customer_id, event):
     raw = pd.DataFrame([{"customer_id": customer_id, **event}], columns=list(COLUMNS), dtype="object")
     checkup = examine(raw, NOW, max_bad_share=1.0)
     return None if len(checkup.quarantine) else checkup.rows
+
+
+@pytest.mark.parametrize("ahead", [0, FUTURE_TOLERANCE_US, FUTURE_TOLERANCE_US + 1])
+def test_an_event_a_little_ahead_of_our_clock_is_good_and_one_farther_ahead_nowhere(ahead):
+    event = {"ts": str(np.datetime64(NOW + ahead, "us")), "event": "page_viewed"}
+    is_good = ahead <= FUTURE_TOLERANCE_US
+    assert (plain(event, NOW) is not None, judged("ann", event) is not None) == (is_good, is_good)
+
+
+@pytest.mark.parametrize("word", [*NO_IDS, " null "])
+def test_what_stands_for_no_id_is_plain_nowhere(word):
+    assert not plain_id(word)
+    assert judged(word, {"ts": "2024-01-05", "amount": 1}) is None
 
 
 @settings(max_examples=400, deadline=None)

@@ -171,9 +171,9 @@ def test_files_of_a_folder_may_lack_optional_columns(tmp_path):
     [
         ("empty.csv", "", "is empty, expected a header and rows"),
         ("events.xlsx", CSV, r"found events\.xlsx, expected a file ending in \.csv"),
-        ("events.parquet", CSV, "cannot be read .*expected parquet"),
-        ("events.arrow", CSV, "cannot be read .*expected arrow"),
-        ("events.csv.gz", CSV, r"cannot be read .*expected csv\.gz"),
+        ("events.parquet", CSV, "cannot be read .*expected Parquet\\. Export"),
+        ("events.arrow", CSV, "cannot be read .*expected Arrow\\. Export"),
+        ("events.csv.gz", CSV, r"cannot be read .*expected csv\.gz in UTF-8"),
         ("cut.csv.gz", gzip.compress(CSV.encode() * 99, mtime=0)[:60], "cannot be read"),
         ("latin.csv", CSV.encode() + b"caf\xe9,2024-01-05,1\n", "cannot be read .*UTF-8"),
         ("latin_header.csv", b"caf\xe9," + CSV.encode(), "cannot be read .*UTF-8"),

@@ -93,6 +93,14 @@ def test_events_after_the_stores_last_day_move_her_as_of_to_their_day(scorer):
     assert record.evidence.silence_days == 0
 
 
+def test_an_event_a_little_ahead_of_our_clock_is_of_the_day_that_it_says(scorer):
+    midnight = dt.datetime.combine(scorer.day + dt.timedelta(days=1), dt.time(), dt.UTC)
+    ahead = {"ts": (midnight + dt.timedelta(minutes=2)).isoformat(), "amount": 20}
+    (record,) = scorer.score_events([("new", [ahead])], midnight - dt.timedelta(minutes=2))
+    assert (record.as_of, record.evidence.last_order_on) == (midnight.date(), midnight.date())
+    assert record.evidence.silence_days == 0
+
+
 @pytest.mark.parametrize(
     ("events", "says"),
     [

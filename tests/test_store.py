@@ -300,12 +300,14 @@ def test_a_missing_store_says_how_to_load_one(tmp_path):
         open_store(tmp_path)
 
 
-def test_another_format_is_refused(load, tmp_path):
+@pytest.mark.parametrize(("written", "todo"), [(3, "upgrade"), (1, "Keep the folder. Copy .*erased.json, live")])
+def test_another_format_is_refused_and_its_folder_kept(load, tmp_path, written, todo):
     load(JANUARY)
     meta = tmp_path / "store/generation-000001/meta.json"
-    meta.write_text(json.dumps({**json.loads(meta.read_text()), "format": 1}))
-    with pytest.raises(StoreError, match=r"found format 1 .*expected 2.*Remove the folder"):
+    meta.write_text(json.dumps({**json.loads(meta.read_text()), "format": written}))
+    with pytest.raises(StoreError, match=rf"found format {written} .*expected 2.*{todo}") as said:
         open_store(tmp_path / "store")
+    assert "emove" not in str(said.value)
 
 
 @pytest.mark.parametrize(

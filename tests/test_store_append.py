@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from features.check import check
 from features.doctor import examine
 from features.ingest import ingest, load_log, to_log
 from features.log import DTYPES
@@ -113,6 +114,45 @@ def test_files_of_one_folder_that_overlap_count_once(tmp_path):
     (tmp_path / "in/b.csv").write_text("customer_id,ts,amount\n" + january + "ann,2024-02-05,1.00\n")
     done = ingest(tmp_path / "in", tmp_path / "store", NOW_US)
     assert (done.rows_added, done.rows_known) == (3, 2)
+
+
+def changed(done):
+    return {f.found: f.rows for f in done.checkup.findings if f.code == "changed_messages"}
+
+
+def test_a_message_that_comes_again_with_another_amount_is_counted_and_the_first_one_stays(tmp_path):
+    header = "customer_id,ts,event,amount,message_id\n"
+    (tmp_path / "a.csv").write_text(
+        header + "ann,2024-01-05,order_completed,100,m1\nann,2024-01-06,nap,,m2\nbob,2024-01-06,order_completed,5,m1\n"
+    )
+    (tmp_path / "b.csv").write_text(
+        header + "ann,2024-01-04,dance,,m9\nann,2024-01-05,order_completed,80,m1\nann,2024-01-06,nap,,m2\n"
+        "bob,2024-01-07,order_completed,5,m1\n"
+    )
+    assert changed(ingest(tmp_path / "a.csv", tmp_path / "store", NOW_US)) == {}
+    assert changed(ingest(tmp_path / "a.csv", tmp_path / "store", NOW_US)) == {}
+    done = ingest(tmp_path / "b.csv", tmp_path / "store", NOW_US)
+    assert (done.rows_added, done.rows_known) == (1, 3)
+    assert changed(done) == {"2 rows with a message_id that the store has with other content (an amount, a time)": 2}
+    assert done.log.column("amount").tolist() == [0, 10000, 0, 500]
+    assert changed(check(tmp_path / "b.csv", tmp_path / "store", NOW_US)) == changed(done)
+
+
+def test_a_message_that_changes_within_a_file_is_counted_and_what_is_left_out_changes_nothing(tmp_path):
+    (tmp_path / "a.csv").write_text(
+        "customer_id,ts,amount,quantity,message_id\nann,2024-01-05,100,2,m1\nann,2024-01-05,80,2,m1\n"
+        "ann,2024-01-05,100,,m1\nann,2024-01-05,100,3,m1\nbob,2024-01-05,80,2,m1\n"
+    )
+    (wording,) = changed(ingest(tmp_path / "a.csv", tmp_path / "store", NOW_US))
+    assert wording.startswith("2 rows with a message_id that an earlier row has")
+
+
+def test_a_refund_that_was_given_its_orders_instant_has_not_changed(tmp_path):
+    order = "ann,2024-01-05T18:00:00,order_completed,20,A,m1\n"
+    refund = "ann,2024-01-05,order_refunded,20,A,m2\n"
+    for name, rows in (("a", order + refund), ("b", refund)):
+        (tmp_path / name).with_suffix(".csv").write_text("customer_id,ts,event,amount,order_id,message_id\n" + rows)
+        assert changed(ingest(tmp_path / f"{name}.csv", tmp_path / "store", NOW_US)) == {}
 
 
 def test_a_refund_dated_by_the_day_undoes_the_order_of_that_day(log_of, seen):
