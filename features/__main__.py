@@ -27,8 +27,8 @@ from pyarrow import parquet
 
 from features.catalogue import CATALOGUE, pick
 from features.check import check
+from features.checkup import Checkup, summary
 from features.commands import add, add_engine, add_events, add_store, check_day, counting, now_us, run
-from features.doctor import Checkup, summary
 from features.errors import RitornoError
 from features.ingest import ingest
 from features.lifecycle import Policy

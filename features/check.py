@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from features.checkup import Checkup
 from features.corrections import report_changed_events
-from features.doctor import MAX_BAD_SHARE, Checkup, judge_history_anew
+from features.doctor import MAX_BAD_SHARE, judge_history_anew
 from features.errors import RitornoError
 from features.ingest import Progress, checkup_of, history_days, to_log
 from features.log import EventLog, merge

@@ -15,7 +15,7 @@ from features.log import DEFAULTS, EventLog
 from features.rows import Rows
 
 if TYPE_CHECKING:
-    from features.doctor import Checkup
+    from features.checkup import Checkup
 
 COMPARED = ("ts", "event", "amount", "order_key", "quantity", "discount", "value")
 MAY_BE_LEFT_OUT = COMPARED[3:]  # one sender says more of a message than another does: that corrects nothing

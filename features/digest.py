@@ -7,16 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from features.doctor import (
-    MAX_BAD_SHARE,
-    Checkup,
-    report_bad,
-    report_currencies,
-    report_days,
-    report_names,
-    report_orders,
-)
+from features.checkup import Checkup
+from features.doctor import MAX_BAD_SHARE
 from features.events import DAY_US
+from features.findings import report_bad, report_currencies, report_days, report_names, report_orders
 from features.rows import Coder, Rows
 
 

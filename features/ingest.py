@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from features.checkup import Checkup
 from features.corrections import report_changed_events
-from features.doctor import MAX_BAD_SHARE, Checkup, Doctor, judge_history_anew
+from features.doctor import MAX_BAD_SHARE, Doctor, judge_history_anew
 from features.erased import erased
 from features.events import DAY_US
 from features.ingest_report import keep

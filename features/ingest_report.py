@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from features import durable
 
 if TYPE_CHECKING:
-    from features.doctor import Checkup
+    from features.checkup import Checkup
 
 LAST_LOAD = "last_load.json"
 
 
 def keep(store: Path, checkup: Checkup, source: str, now_us: int, added: int) -> None:
     """Write <store>/last_load.json; added: events that were new to the store."""
-    from features.doctor import by_gravity
+    from features.checkup import by_gravity
 
     good = len(checkup.rows)
     told = {

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from features.cancellations import match
-from features.doctor import MAX_BAD_SHARE, Checkup, Doctor
+from features.checkup import Checkup
+from features.doctor import MAX_BAD_SHARE, Doctor
 from features.errors import EventsError
 from features.events import DAY_US
 from features.mapping import NOT_OF_LINES, ColumnMapping, LineRule

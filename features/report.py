@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
-from features.doctor import Checkup, Finding, by_gravity
+from features.checkup import Checkup, Finding, by_gravity
 from features.readiness import Readiness
 
 FORMAT = 1

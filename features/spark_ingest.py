@@ -14,8 +14,9 @@ import pandas as pd
 import pyarrow as pa
 
 from features.batches import PLACE, judged, log_columns, typed_schema
+from features.checkup import Checkup
 from features.digest import examine_digest
-from features.doctor import MAX_BAD_SHARE, Checkup
+from features.doctor import MAX_BAD_SHARE
 from features.errors import EventsError
 from features.events import CHANNEL_NAMES, DAY_US, EVENT_NAMES
 from features.log import EventLog, build_log

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from features.checkup import summary
 from features.commands import now_us
-from features.doctor import summary
 from features.errors import RitornoError
 from features.mapping import read_mapping
 from features.spark import SparkLog

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.doctor import examine, summary
+from features.checkup import summary
+from features.doctor import examine
 from features.errors import EventsError
 from features.events import (
     EVENT_NAMES,

@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from features.checkup import summary
 from features.commands import now_us
-from features.doctor import summary
 from features.errors import RitornoError
 from features.ingest import ingest
 from features.lifecycle import Stage, Status
