@@ -25,7 +25,7 @@ from features.errors import RitornoError
 from features.store import open_store
 from models.bundle import Champions, load_champions
 from serving import bundles
-from serving.arguments import megabytes, pause, port, seconds, workers
+from serving.arguments import days, megabytes, pause, port, seconds, workers
 from serving.key_commands import add_key_commands, note_taken
 from serving.publisher import end_with_parent
 from serving.settings import AsOfMode, Settings, add_places, bundle_folder, database_url
@@ -88,6 +88,10 @@ def _add_api(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--largest-upload", type=megabytes, default=2_000_000_000, metavar="MB",
         help="of a scoring job's file of ids (default 2000)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--stale-after", type=days, default=3, metavar="DAYS",
+        help="how old the latest event may be before /readyz says so (default %(default)s)",
     )  # fmt: skip
     _add_as_of(parser)
     _add_poll(parser)
@@ -154,7 +158,8 @@ def _api(options: argparse.Namespace) -> None:
     bundle = bundle_folder(options.store, options.bundle)
     settings = Settings(
         options.store, bundle, options.host, options.port, options.poll, as_of, database_url(options.store),
-        fold_seconds=options.fold_every, workers=options.workers, largest_upload=options.largest_upload,
+        stale_after_days=options.stale_after, fold_seconds=options.fold_every, workers=options.workers,
+        largest_upload=options.largest_upload,
     )  # fmt: skip
     serve(settings, not options.no_publish, options.i_know, say=lambda text: print(text, flush=True))
 

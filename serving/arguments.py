@@ -25,6 +25,13 @@ def seconds(text: str) -> float:
     return found
 
 
+def days(text: str) -> int:
+    """Up to a century. Raises ArgumentTypeError."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 36_525):
+        raise argparse.ArgumentTypeError(f"found {text}, expected whole days from 1 to 36525, such as 3.")
+    return int(text)
+
+
 def workers(text: str) -> int:
     """How many processes. Raises ArgumentTypeError."""
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 64):

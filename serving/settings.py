@@ -20,7 +20,7 @@ class Settings:
 
     as_of: `data` answers as of the end of the store's last day, `now` as of the end of today (UTC).
     poll_seconds: how often the publisher asks the registry. MLFLOW_TRACKING_URI is MLflow's own affair.
-    stale_after_days: with as_of `now`, how old the latest event may be before /readyz says so.
+    stale_after_days: how old the latest event may be before /readyz says so.
     database: SQLAlchemy's URL of what the service itself remembers; empty for the file `ritorno.db` beside the store.
     fold_seconds: how often posted events are folded into the store; 0 for never. workers: how many processes answer.
     largest_upload: bytes of a file of ids; no other body may be larger than serving.body_limit says.

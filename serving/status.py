@@ -36,17 +36,23 @@ def amiss(current: Current, now: dt.datetime) -> list[str]:
 
 
 def _stale(current: Current, now: dt.datetime) -> str | None:
-    """Where scores are as of today, events of long ago make everybody look silent."""
+    """Events of long ago: scores are as old as they are, or, as of today, everybody looks silent."""
     settings = current.settings
-    if settings.as_of != "now" or not current.is_ready:
+    if not current.is_ready:
         return None
     day = current.scorer.data_through
     old_days = (now.date() - day).days
     if old_days <= settings.stale_after_days:
         return None
+    found = f"events: the latest is of {day}, {old_days:,} days ago, expected within {settings.stale_after_days:,} days"
+    if settings.as_of == "now":
+        return (
+            f"{found}: as of today everybody looks silent. Load newer events (python -m features ingest), or start "
+            "with --as-of data."
+        )
     return (
-        f"events: the latest is of {day}, {old_days:,} days ago, expected within {settings.stale_after_days} days: "
-        "as of today everybody looks silent. Load newer events (python -m features ingest), or start with --as-of data."
+        f"{found}: scores are as of that day. Load newer events (python -m features ingest), or start with "
+        f"--stale-after {old_days + 1} if so old ones are meant."
     )
 
 

@@ -51,7 +51,7 @@ def running(store, *options, publish=False, **environment):
     """A service on the store, ready to answer; ended at the end. publish: it follows the registry."""
     port = free_port()
     line = [sys.executable, "-m", "serving", "api", "--store", str(store), "--port", str(port)]
-    line += [] if publish else ["--no-publish"]
+    line += ["--stale-after", "36500", *([] if publish else ["--no-publish"])]
     process = subprocess.Popen(
         [*line, *options], cwd=ROOT, env=os.environ | environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,

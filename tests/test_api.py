@@ -345,9 +345,10 @@ def test_what_answers_imports_neither_mlflow_nor_learners():
 
 @pytest.mark.parametrize(("option", "expected"), [
     *((f"--port={port}", "expected a whole number from 1 to 65535") for port in ("99999", "0", "-1", "http", "8e3")),
+    *((f"--stale-after={days}", "expected whole days from 1 to 36525") for days in ("0", "-1", "1.5", "week", "99999")),
     *((f"--poll={poll}", "expected seconds above 0") for poll in ("0", "-1", "nan", "inf", "often")),
 ])  # fmt: skip
-def test_a_port_or_poll_that_cannot_be_is_a_sentence(option, expected, capsys):
+def test_a_number_that_cannot_be_is_a_sentence(option, expected, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["api", option])
     assert ended.value.code == 2

@@ -237,7 +237,8 @@ def service(shelf, root):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     places = ["--store", str(shelf / "store"), "--bundle", str(root), "--port", str(port), "--poll", "0.2"]
-    process = subprocess.Popen([sys.executable, "-m", "serving", "api", *places], env=environment())
+    line = [sys.executable, "-m", "serving", "api", *places, "--stale-after", "36500"]
+    process = subprocess.Popen(line, env=environment())
     address = f"http://127.0.0.1:{port}"
     try:
         wait_for(lambda: get(f"{address}/readyz")["status"] == "ready")

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import re
 import subprocess
 from contextlib import suppress
 
@@ -74,8 +75,12 @@ def test_a_store_of_a_newer_format_is_refused_at_start_and_left_aside_while_runn
     assert "found format 99" in capsys.readouterr().err
 
 
-def test_old_events_are_told_where_scores_are_as_of_today(own_place, settings_for, asker):
-    status, said = readiness(asker, settings_for(own_place, as_of="now"))
+def test_old_events_are_told(own_place, settings_for, asker):
+    as_of_then = readiness(asker, settings_for(own_place, stale_after_days=3))[1]["problems"]
+    assert "scores are as of that day" in as_of_then[0]
+    enough = int(re.search(r"--stale-after (\d+)", as_of_then[0])[1])
+    assert readiness(asker, settings_for(own_place, stale_after_days=enough))[1]["problems"] == []
+    status, said = readiness(asker, settings_for(own_place, as_of="now", stale_after_days=3))
     assert (status, said["status"]) == (200, "ready")
     assert f"the latest is of {said['data_through']}" in said["problems"][0]
     assert "python -m features ingest" in said["problems"][0]
