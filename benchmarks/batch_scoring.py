@@ -67,7 +67,7 @@ def _report(name: str, made: AnyMade, table: Table, repeat: int) -> npt.NDArray[
     for turn in range(repeat):
         seconds[turn, 0] = _seconds(lambda: model.predict(table))
         seconds[turn, 1] = sum(
-            _seconds(lambda b=booster: b.inplace_predict(inputs, predict_type="margin"))  # type: ignore[misc]
+            _seconds(lambda b=booster: b.inplace_predict(inputs, predict_type="margin"))  # type: ignore[misc]  # bound now
             for booster in boosters
         )
     forests = model.to_parts()["forests"]

@@ -41,7 +41,7 @@ class Metrics:
         )
         self._requests = Counter("ritorno_requests", "Requests answered.", ["route", "method", "status"], registry=own)
         if own is None:
-            MultiProcessCollector(self.registry)  # type: ignore[no-untyped-call]
+            MultiProcessCollector(self.registry)  # type: ignore[no-untyped-call]  # the library's own gap
         self._of = cache(self._label)  # the library's own look-up takes longer than the counting
         ProcessCollector(registry=self.registry)
         self.registry.register(Served(current))

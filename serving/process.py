@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from multiprocessing import connection
 from pathlib import Path
@@ -97,7 +97,8 @@ def told(amiss: Besides, note: Path) -> Iterator[None]:
 
     def write() -> None:
         while not over.wait(TOLD_SECONDS):
-            bundles.note(note, amiss())
+            with suppress(OSError):  # a full disk: told once there is room
+                bundles.note(note, amiss())
 
     writer = threading.Thread(target=write, daemon=True)
     writer.start()

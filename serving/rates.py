@@ -52,12 +52,22 @@ class OwnRates:
 
 @dataclass(frozen=True)
 class SharedRates:
-    """Of several processes: a file of sixteen bytes for each key, held while it is counted."""
+    """Of several processes: a file of sixteen bytes for each key, held while it is counted.
+
+    Where that cannot be, on a full disk or in a folder that was cleaned away, each process counts its own.
+    """
 
     folder: Path
+    _own: OwnRates = field(default_factory=OwnRates)
 
     def wait_seconds(self, key: str, per_minute: int, now: float) -> int:
         """See Rates."""
+        try:
+            return self._shared(key, per_minute, now)
+        except OSError:
+            return self._own.wait_seconds(key, per_minute, now)
+
+    def _shared(self, key: str, per_minute: int, now: float) -> int:
         file = os.open(self.folder / key, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)

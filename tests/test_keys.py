@@ -359,3 +359,8 @@ def test_workers_count_a_keys_requests_together(tmp_path):
     assert rates.wait_seconds("abc", 100, 1.0) == 1
     assert rates.wait_seconds("other", 100, 1.0) == 0
     assert rates.wait_seconds("abc", 100, 1.7) == 0
+
+
+def test_rates_that_cannot_be_shared_are_each_workers_own(tmp_path):
+    rates = SharedRates(tmp_path / "cleaned away")
+    assert [rates.wait_seconds("abc", 2, 1.0) for _ in range(3)] == [0, 0, 30]
