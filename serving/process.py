@@ -87,7 +87,21 @@ def _run_workers(settings: Settings, listener: socket.socket, amiss: Besides) ->
         config = uvicorn.Config(
             app, factory=True, workers=settings.workers, timeout_worker_healthcheck=SILENT_SECONDS, **UVICORN
         )
-        Multiprocess(config, [listener]).run()
+        Workers(config, [listener]).run()
+
+
+class Workers(Multiprocess):
+    """uvicorn's keeper of workers, which sees at once that one has died.
+
+    It asks each for a sign of life, and holds the end that the worker answers on open itself: one killed just then
+    would be waited for as if it were only slow.
+    """
+
+    def keep_subprocess_alive(self) -> None:
+        """Start another in the place of one that died."""
+        for process in self.processes:
+            process.child_conn.close()
+        super().keep_subprocess_alive()
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from serving.app import create_app
 from serving.key_store import add_key
 from serving.logs import JsonLines, requests
 from serving.nulls import null_shares
+from serving.process import SILENT_SECONDS
 from serving.settings import database_url
 from serving.tracing import Traces, wanted
 
@@ -238,6 +239,18 @@ def test_requests_of_all_workers_are_counted_together(own_place):
         os.kill(workers_of(service.process.pid)[0], signal.SIGKILL)
         service.until(lambda: len(workers_of(service.process.pid)) == 2 and service.is_ready())
         assert before | {counted(service)} == {40.0}
+
+
+@pytest.mark.slow
+def test_a_worker_killed_while_it_is_asked_for_a_sign_of_life_is_replaced_at_once(own_place):
+    with running(own_place / "store", "--workers", "2") as service:
+        worker = workers_of(service.process.pid)[0]
+        os.kill(worker, signal.SIGSTOP)
+        time.sleep(2)  # four times as long as between two questions
+        os.kill(worker, signal.SIGKILL)
+        died = time.monotonic()
+        service.until(lambda: len(set(workers_of(service.process.pid)) - {worker}) == 2)
+        assert time.monotonic() - died < SILENT_SECONDS / 2
 
 
 def counted(service):
