@@ -78,11 +78,21 @@ def own_place(place, tmp_path):
 
 
 @pytest.fixture(scope="session")
+def started():
+    """`started(place, as_of="now")`: an app that has loaded a folder made like `place`."""
+    return _started
+
+
+@pytest.fixture
+def app(own_place):
+    """An app with the copy loaded."""
+    return _started(own_place)
+
+
+@pytest.fixture(scope="session")
 def ask(place):
     """`ask("GET", "/v1/…", json=…)`: the response of an app with the shop loaded."""
-    app = create_app(_settings_for(place))
-    app.state.current.refresh()
-    return _asker(app)
+    return _asker(_started(place))
 
 
 @pytest.fixture(scope="session")
@@ -106,6 +116,12 @@ def asker():
 def _settings_for(place: Path, **changes):
     usual = Settings(store=place / "store", bundle=place / "bundle", stale_after_days=10**6)  # the shop's are of 2025
     return replace(usual, **changes)
+
+
+def _started(place: Path, **changes):
+    app = create_app(_settings_for(place, **changes))
+    app.state.current.refresh()
+    return app
 
 
 def _asker(app):
