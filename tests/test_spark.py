@@ -1,7 +1,6 @@
 """On Spark as on one machine, to the bit: features, snapshots with labels, scores; several partitions, one skewed."""
 
 import datetime as dt
-import json
 import os
 import resource
 import subprocess
@@ -15,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from serving_fixtures import BUNDLE, write_bundle
 from spark_fixtures import NEEDS_SPARK, NOW_US, local_table, messy, same_rows, sorted_rows, write_files
 
 import features.__main__
@@ -25,7 +25,6 @@ from features.table import instant, shop_policy
 from models.bundle import load_champions
 from serving.csvs import score_row
 from serving.scoring import Scorer
-from training.registry import write_model
 from training.snapshots import snapshots
 
 pytest_plugins = ["spark_fixtures"]
@@ -150,11 +149,7 @@ def test_snapshots_and_their_labels_are_those_that_a_fit_learns_from(shop, fit):
 def bundle(made, tmp_path_factory):
     """The fitted models as a published bundle."""
     root = tmp_path_factory.mktemp("bundle")
-    for name, model in made.items():
-        write_model(model, root / "first" / name)
-    versions = {name: {"version": "1", "alias": "champion", "run_id": ""} for name in made}
-    (root / "first" / "manifest.json").write_text(json.dumps({"models": versions}))
-    (root / "CURRENT").write_text("first")
+    write_bundle(made, root)
     return root
 
 
@@ -162,7 +157,7 @@ def test_every_score_is_the_one_that_serving_gives(shop, bundle):
     from serving.spark import scores
 
     there, here = shop
-    champions = load_champions(bundle / "first")
+    champions = load_champions(bundle / BUNDLE)
     scorer = Scorer.of(here, champions)
     wanted = [score_row(record) for record in scorer.score(range(here.n_customers), SCORED_AT)]
     found = sorted_rows(scores(there, champions, SCORED_AT)).to_pylist()
