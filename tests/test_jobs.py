@@ -50,9 +50,7 @@ def test_parquet_in_and_out_with_the_records_own_types(send, at, records):
     ]
 
 
-def test_everybody_needs_no_file_and_includes_who_has_only_posted_events(send, at, asker, records):
-    app = create_app(at)
-    app.state.current.refresh()
+def test_everybody_needs_no_file_and_includes_who_has_only_posted_events(send, app, at, asker, records):
     ask = asker(app)
     ordered = records[0].as_of.isoformat()
     for name in (records[0].customer_id, "somebody new"):

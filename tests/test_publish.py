@@ -19,7 +19,6 @@ from features.store import open_store
 from models.bundle import MODELS, load_champions
 from serving import bundles
 from serving.__main__ import main
-from serving.app import create_app
 from serving.errors import PublishError, Refused
 from serving.publish import _Attempt, publish, watch
 from serving.publisher import Publisher
@@ -47,10 +46,9 @@ def test_a_promotion_flips_the_pointer_and_a_rollback_flips_it_back(root):
     assert publish(root) == root / FIRST == bundles.current(root)
 
 
-def test_a_broken_champion_leaves_the_old_one_serving_and_readyz_says_why(root, shelf, asker, settings_for):
+def test_a_broken_champion_leaves_the_old_one_serving_and_readyz_says_why(root, shelf, asker, started):
     publish(root)
-    app = create_app(settings_for(shelf, bundle=root))
-    app.state.current.refresh()
+    app = started(shelf, bundle=root)
     registry.promote("churn", "3")
     with pytest.raises(PublishError, match=r"churn-3_transition-1_clv-1 cannot be served: .* away from XGBoost's own"):
         publish(root)
@@ -130,11 +128,10 @@ def test_pauses_after_failures_double_up_to_a_minute_and_last_for_ever_for_bad_c
     assert not attempt.is_due(1e9)
 
 
-def test_a_damaged_bundle_is_brought_anew_under_another_name(root, shelf, asker, settings_for):
+def test_a_damaged_bundle_is_brought_anew_under_another_name(root, shelf, asker, started):
     publish(root)
     (root / FIRST / "churn" / "model.json").write_text("{")
-    app = create_app(settings_for(shelf, bundle=root))
-    app.state.current.refresh()
+    app = started(shelf, bundle=root)
     waiting = asker(app)("GET", "/readyz")
     assert (waiting.status_code, len(waiting.json()["problems"])) == (503, 1)
     assert publish(root) == root / f"{FIRST}-2" == bundles.current(root)
@@ -150,20 +147,18 @@ def test_a_bundle_that_was_deleted_is_brought_anew_under_another_name(root):
     assert publish(root) == root / f"{FIRST}-2"  # the service looks again only where CURRENT says something new
 
 
-def test_a_damaged_bundle_is_a_503_that_says_what_is_wrong(own_place, settings_for, asker, caplog):
+def test_a_damaged_bundle_is_a_503_that_says_what_is_wrong(own_place, started, asker, caplog):
     (own_place / "bundle" / FIRST / "clv" / "card.json").unlink()
-    app = create_app(settings_for(own_place))
-    app.state.current.refresh()
+    app = started(own_place)
     answer = asker(app)("GET", "/v1/lists/at_risk")
     assert (answer.status_code, "holds no readable card.json" in answer.json()["detail"]) == (503, True)
     assert "being loaded" not in answer.json()["detail"]
     assert [record.exc_info for record in caplog.records if record.name == "serving.current"] in ([None], [False])
 
 
-def test_a_bundle_on_disk_that_is_damaged_leaves_the_old_scorer_in_place(root, shelf, asker, settings_for):
+def test_a_bundle_on_disk_that_is_damaged_leaves_the_old_scorer_in_place(root, shelf, asker, started):
     publish(root)
-    app = create_app(settings_for(shelf, bundle=root))
-    app.state.current.refresh()
+    app = started(shelf, bundle=root)
     (root / "half").mkdir()
     (root / "CURRENT").write_text("half")
     app.state.current.refresh()
