@@ -4,16 +4,14 @@ import json
 import os
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
 import pytest
+from service_fixtures import running
 
 from features.store import open_store
 from models.bundle import MODELS, load_champions
@@ -225,57 +223,44 @@ def test_a_command_publishes_where_nothing_is_published_yet_or_when_asked(root, 
 # ---------------------------------------------------------------- the whole service as a process
 
 
-@contextmanager
-def service(shelf, root):
-    """The API as a user starts it: its process and its address, ready."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    places = ["--store", str(shelf / "store"), "--bundle", str(root), "--port", str(port), "--poll", "0.2"]
-    line = [sys.executable, "-m", "serving", "api", *places, "--stale-after", "36500"]
-    process = subprocess.Popen(line, env=environment())
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(lambda: get(f"{address}/readyz")["status"] == "ready")
-        yield process, address
-    finally:
-        process.kill()
-        process.wait()
+def following(shelf, root):
+    """The API as a user starts it, following the registry."""
+    return running(shelf / "store", "--bundle", str(root), "--poll", "0.2", publish=True)
 
 
 def test_a_running_service_answers_with_a_promoted_model_without_a_restart_or_a_failed_request(root, shelf):
     customer = open_store(shelf / "store").ids[0]
-    with service(shelf, root) as (process, address):  # nothing was published: it did so itself
-        assert version_of(address, customer) == "1"
-        (publisher,) = child_ids(process.pid)
+    with following(shelf, root) as service:  # nothing was published: it did so itself
+        assert version_of(service.url, customer) == "1"
+        (publisher,) = child_ids(service.process.pid)
         registry.promote("churn", "2")
         deadline = time.monotonic() + 30
-        while version_of(address, customer) == "1":  # every answer on the way is an answer
+        while version_of(service.url, customer) == "1":  # every answer on the way is an answer
             assert time.monotonic() < deadline
-        assert version_of(address, customer) == "2"
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        assert version_of(service.url, customer) == "2"
+        service.process.send_signal(signal.SIGTERM)
+        service.process.wait(20)
     wait_for(lambda: is_gone(publisher), seconds=10)
 
 
 def test_the_publisher_does_not_outlive_a_killed_service(root, shelf):
     publish(root)
-    with service(shelf, root) as (process, _):
-        (publisher,) = child_ids(process.pid)
-        process.kill()
+    with following(shelf, root) as service:
+        (publisher,) = child_ids(service.process.pid)
+        service.process.kill()
     wait_for(lambda: is_gone(publisher), seconds=10)
 
 
 def test_a_publisher_that_died_is_reported_and_started_again(root, shelf):
     customer = open_store(shelf / "store").ids[0]
     publish(root)
-    with service(shelf, root) as (process, address):
-        assert get(f"{address}/readyz")["problems"] == []
-        (publisher,) = child_ids(process.pid)
+    with following(shelf, root) as service:
+        assert get(f"{service.url}/readyz")["problems"] == []
+        (publisher,) = child_ids(service.process.pid)
         os.kill(publisher, signal.SIGKILL)
-        wait_for(lambda: "publisher: it ended with code -9" in str(get(f"{address}/readyz")["problems"]))
+        wait_for(lambda: "publisher: it ended with code -9" in str(get(f"{service.url}/readyz")["problems"]))
         registry.promote("churn", "2")
-        wait_for(lambda: version_of(address, customer) == "2")  # by its successor
+        wait_for(lambda: version_of(service.url, customer) == "2")  # by its successor
 
 
 def test_a_publisher_is_started_again_until_it_lasts_and_none_remains(tmp_path):
