@@ -121,7 +121,7 @@ def _started(place: Path, **changes):
 def _asker(app):
     async def answer(method, address, **options):
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.request(method, address, **options)
 
     return lambda method, address, **options: asyncio.run(answer(method, address, **options))

@@ -156,7 +156,7 @@ from serving.app import create_app
 from serving.settings import Settings
 app = create_app(Settings(Path({str(own_place / "store")!r}), Path({str(own_place / "bundle")!r})))
 async def ask():
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://t") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as client:
         begun = await client.post("/v1/scores/jobs", content="customer_id\\nann\\n", headers={CSV!r})
         return begun.status_code, (await client.get("/v1/scores/jobs")).json()["jobs"][0]["status"]
 print(asyncio.run(ask()), {{"pandas", "pyarrow"}} & set(sys.modules))

@@ -75,7 +75,7 @@ def test_requests_that_come_together_share_a_wait_for_the_disk(own_place, starte
 
     async def all_at_once():
         transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             sent = [client.post("/v1/events", json={"events": [order(f"c{i}")]}) for i in range(60)]
             return await asyncio.gather(*sent)
 
