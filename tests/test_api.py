@@ -277,7 +277,7 @@ def test_a_probe_by_head_gets_the_status_of_a_get(ask, own_place, settings_for, 
 
 def test_another_address_or_method_is_a_problem_too(ask):
     assert ask("GET", "/v2/scores").status_code == 404
-    assert "http://test/openapi.json" in ask("GET", "/v2/scores").json()["detail"]
+    assert "http://localhost/openapi.json" in ask("GET", "/v2/scores").json()["detail"]
     assert ask("GET", "/docs").status_code == 404  # its script lies elsewhere, and the service has to work offline
     wrong = ask("DELETE", "/v1/scores")
     assert (wrong.status_code, wrong.headers["content-type"]) == (405, "application/problem+json")
