@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from starlette.datastructures import Headers
@@ -77,6 +78,7 @@ class Gate:
         return problem(429, text, headers={"Retry-After": str(wait)})
 
 
+@lru_cache(maxsize=64)
 def is_this_machine(host: str) -> bool:
     """Whether a Host header names the machine itself; so does none, as only programs leave it out."""
     name = host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
