@@ -73,10 +73,8 @@ def tokens(guarded_by):
 
 
 @pytest.fixture(scope="module")
-def app(place, guarded_by, tokens, settings_for):
-    app = create_app(settings_for(place, database=guarded_by))
-    app.state.current.refresh()
-    return app
+def app(place, guarded_by, tokens, started):
+    return started(place, database=guarded_by)
 
 
 @pytest.fixture(scope="module")
@@ -213,11 +211,10 @@ def test_a_database_that_vanishes_or_breaks_opens_nothing_and_says_so(own_place)
     assert ring.problem is None
 
 
-def test_readyz_says_that_the_keys_cannot_be_read(own_place, settings_for, asker):
+def test_readyz_says_that_the_keys_cannot_be_read(own_place, started, asker):
     url = database_url(own_place / "store")
     add_key(url, "app", ["score"], None, AT)
-    app = create_app(settings_for(own_place))
-    app.state.current.refresh()
+    app = started(own_place)
     Path(url.removeprefix("sqlite:///")).unlink()
     app.state.keyring.refresh()
     ready = asker(app)("GET", "/readyz").json()

@@ -43,13 +43,6 @@ def at(own_place, settings_for):
 
 
 @pytest.fixture
-def app(at):
-    app = create_app(at)
-    app.state.current.refresh()
-    return app
-
-
-@pytest.fixture
 def ask(app, asker):
     return asker(app)
 

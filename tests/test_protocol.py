@@ -13,7 +13,6 @@ import pytest
 from features.store import write_store
 from serving.accepted import accepts
 from serving.answered import KEPT_BYTES, KEPT_SECONDS, Answers
-from serving.app import create_app
 from serving.cursors import cursor, offset_of
 from serving.idempotency import Idempotency
 from serving.problems import Gone
@@ -218,9 +217,8 @@ def test_following_the_cursor_meets_everybody_once(ask):
     assert page["next_offset"] is None
 
 
-def test_a_cursor_of_a_list_that_has_changed_is_a_410_that_says_what_to_do(own_place, settings_for, asker, scorer):
-    app = create_app(settings_for(own_place))
-    app.state.current.refresh()
+def test_a_cursor_of_a_list_that_has_changed_is_a_410_that_says_what_to_do(own_place, started, asker, scorer):
+    app = started(own_place)
     word = asker(app)("GET", "/v1/lists/at_risk?limit=2").json()["next_cursor"]
     write_store(scorer.log.slice(np.arange(scorer.log.n_customers - 1)), own_place / "store")
     app.state.current.refresh()
