@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import fcntl
+import json
 import re
 import uuid
 from collections.abc import Iterator
@@ -178,7 +179,7 @@ def _told(asked: Waiting) -> PrivacyRequest:
 
 def _read(path: Path) -> Waiting | PrivacyRequest | None:
     """What a request's file says; None if there is none, or one that cannot be read."""
-    with suppress(OSError, ValueError):  # pydantic's error is a ValueError
-        text = path.read_text()
-        return PrivacyRequest.model_validate_json(text) if '"receipt"' in text else Waiting.model_validate_json(text)
+    with suppress(OSError, ValueError, TypeError):  # pydantic's error is a ValueError
+        told = json.loads(path.read_text())
+        return PrivacyRequest.model_validate(told) if "status" in told else Waiting.model_validate(told)
     return None

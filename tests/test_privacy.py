@@ -300,7 +300,7 @@ def test_the_key_of_her_id_is_the_one_in_the_kept_scores(shop):
     assert keys_of([shop.ids[5]])[0] == keys[5]
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"receipt": 1}', "\xff"])
+@pytest.mark.parametrize("content", ["", "{", '{"receipt": 1}', '{"status": "done"}', "7", "[]", "\xff"])
 def test_a_damaged_request_is_told_and_stops_no_other(ask, at, app, her, content):
     erase(ask, at, "someone")
     [path] = (at.store / "privacy").glob("*.json")
@@ -310,6 +310,11 @@ def test_a_damaged_request_is_told_and_stops_no_other(ask, at, app, her, content
     assert any(str(path) in problem for problem in ask("GET", "/readyz").json()["problems"])
     assert "ritorno_erasures_waiting 0.0" in ask("GET", "/metrics").text
     assert rows(erase(ask, at, her.customer_id))["events"] > 0
+
+
+@pytest.mark.parametrize("customer_id", ["receipt", "status", '"receipt":'])
+def test_an_id_may_be_any_word_of_ours(ask, at, customer_id):
+    assert sum(rows(erase(ask, at, customer_id)).values()) == 0
 
 
 def test_an_erasure_asked_for_again_while_it_waits_is_the_same(own_place):
