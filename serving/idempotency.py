@@ -65,7 +65,7 @@ class Idempotency:
         said: list[Message] = []
 
         async def noted(message: Message) -> None:
-            said.append(message)
+            said.append(dict(message))  # a copy: what is outside adds to it what is of this request alone
             if not message.get("more_body", False) and message["type"] == "http.response.body":
                 start, *rest = said
                 if start["status"] < 500:

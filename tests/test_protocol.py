@@ -32,6 +32,7 @@ def test_a_post_sent_twice_gets_the_first_answer_to_the_byte(ask, records):
     assert first.content == second.content != without.content  # scored_at tells them apart
     assert (second.headers["idempotency-replayed"], "idempotency-replayed" in first.headers) == ("true", False)
     assert first.headers["x-request-id"] != second.headers["x-request-id"]
+    assert len(second.headers.get_list("x-request-id")) == 1
 
 
 def test_one_key_for_two_bodies_is_a_422_that_names_the_header(ask):
