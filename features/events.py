@@ -22,6 +22,8 @@ OPTIONAL = (
     "category", "quantity", "discount", "value", "message_id",
 )  # fmt: skip
 COLUMNS = REQUIRED + OPTIONAL
+TEXTS = ("order_id", "campaign_id", "category", "message_id", "currency", "channel")
+"""Of these an empty text says as little as none, which is how a CSV says it."""
 
 # The position in each tuple is the stored code: append, never reorder (the store format depends on it).
 EVENT_NAMES = (

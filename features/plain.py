@@ -166,7 +166,7 @@ def _name(event: Mapping[str, object]) -> str:
 
 
 def _channel(name: object) -> str | None:
-    return None if name is None else _canonical(name, "channel")
+    return None if name is None or name == "" else _canonical(name, "channel")
 
 
 def _canonical(name: object, column: str) -> str:
@@ -176,7 +176,7 @@ def _canonical(name: object, column: str) -> str:
 
 
 def _text(value: object) -> str | None:
-    if value is None:
+    if value is None or value == "":
         return None
     if type(value) is not str:
         raise NotPlainError

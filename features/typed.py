@@ -20,6 +20,7 @@ from features.events import (
     LATEST_US,
     MAX_ID_BYTES,
     NO_IDS,
+    TEXTS,
 )
 from features.instants import Instants, instants
 from features.readers import RAGGED
@@ -147,15 +148,20 @@ def _money(raw: pd.DataFrame, event: pa.Array, reasons: _Reasons) -> dict[str, I
 
 def _details(raw: pd.DataFrame, reasons: _Reasons) -> dict[str, pd.Series | Floats]:
     columns: dict[str, pd.Series | Floats] = {}
-    for column in ("order_id", "campaign_id", "category", "message_id", "currency"):
+    for column in TEXTS:
         if column in raw:
-            columns[column] = series(text(raw[column]), raw.index)
-    if "channel" in raw:
-        columns["channel"] = series(_canonical(text(raw["channel"]), "channel"), raw.index)
+            words = text(raw[column])
+            words = _canonical(words, column) if column in CANONICAL else words
+            columns[column] = series(_without_empty(words), raw.index)
     for column in ("quantity", "value"):
         if column in raw:
             columns[column] = _judged_numbers(raw, column, reasons, LARGEST_NUMBER, f"{column} is not a number")
     return columns
+
+
+def _without_empty(words: pa.Array) -> pa.Array:
+    is_empty = pc.equal(pc.binary_length(words), 0)
+    return pc.if_else(is_empty, None, words) if pc.any(is_empty).as_py() else words
 
 
 def _judged_numbers(raw: pd.DataFrame, column: str, reasons: _Reasons, largest: float, because: str) -> Floats:

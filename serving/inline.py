@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from features.events import CHANNEL_NAMES, COLUMNS, EVENT_NAMES, FIRST_CUSTOM, canonical_channel, canonical_event
+from features.events import CHANNEL_NAMES, COLUMNS, EVENT_NAMES, FIRST_CUSTOM, TEXTS, canonical_channel, canonical_event
 from features.log import EventLog, merge
 from features.plain import default_name, plain, plain_id, plain_log
 from serving.errors import RequestError
@@ -105,7 +105,7 @@ def _frame(store: EventLog, items: Sequence[tuple[int, str, Sequence[Mapping[str
 
     rows = [
         {
-            **event,
+            **{name: value for name, value in event.items() if value != "" or name not in TEXTS},
             "event": _name(store, event),
             "channel": _channel(store, event),
             "customer_id": customer_id,
@@ -132,7 +132,7 @@ def _name(store: EventLog, event: Mapping[str, object]) -> object:
 def _channel(store: EventLog, event: Mapping[str, object]) -> object:
     """A channel the store has no name for is unknown to the models too."""
     name = event.get("channel")
-    canonical = None if name is None else canonical_channel(str(name))
+    canonical = None if name is None or name == "" else canonical_channel(str(name))
     return canonical if canonical in CHANNEL_NAMES or canonical in store.channels else None
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from features.corrections import changed
-from features.events import CANONICAL, CHANNEL_NAMES, COLUMNS, EVENT_NAMES, LATEST_US, MOST_OWN_NAMES
+from features.events import CANONICAL, CHANNEL_NAMES, COLUMNS, EVENT_NAMES, LATEST_US, MOST_OWN_NAMES, TEXTS
 from features.log import EventLog
 from features.plain import PlainEvent, contents, default_name, plain, plain_id, plain_log
 from serving.inline import OTHER
@@ -49,15 +49,30 @@ def judge(events: Sequence[Mapping[str, object]], log: EventLog, live: Live, now
     errors |= {i: ERASED for i, event in enumerate(named) if event["customer_id"] in live.erased}
     errors |= _foreign_money(named, errors, log.currency or live.currency) | _too_many_names(named, errors, log, live)
     good = [i for i in range(len(named)) if i not in errors]
-    changed = _changed({i: named[i] for i in good if "message_id" in named[i]}, found, log, live, now_us)
+    stored = Stored(log)
+    messages = {i: named[i] for i in good if "message_id" in named[i]}
+    changed = _changed(messages, found, stored, live, now_us)
     good = [i for i in good if i not in changed]
     entry = {"at": now_us, "keys": [found[i] for i in good], "events": [named[i] for i in good]}
-    return Judged(entry, _known(entry, log), errors | dict.fromkeys(changed, CHANGED), frozenset(changed))
+    return Judged(entry, _known(entry, stored), errors | dict.fromkeys(changed, CHANGED), frozenset(changed))
+
+
+class Stored(dict[str, set[int]]):
+    """The row keys that a log has of each customer, looked up once."""
+
+    def __init__(self, log: EventLog) -> None:
+        """Of nobody yet."""
+        self.log = log
+
+    def __missing__(self, customer_id: str) -> set[int]:
+        """Hers."""
+        self[customer_id] = stored_keys(self.log, customer_id)
+        return self[customer_id]
 
 
 def _named(event: Mapping[str, object]) -> Event:
-    """Without what is null; with the name that an event without one has."""
-    given = {name: value for name, value in event.items() if value is not None}
+    """Without what is null or an empty text; with the name that an event without one has."""
+    given = {name: value for name, value in event.items() if value is not None and (value != "" or name not in TEXTS)}
     return given if "event" in given else {**given, "event": default_name(given)}
 
 
@@ -115,15 +130,20 @@ def _too_many_names(events: Sequence[Event], errors: Mapping[int, str], log: Eve
 
 
 def _changed(
-    messages: Mapping[int, Event], keys: Sequence[int | str], log: EventLog, live: Live, now_us: int
+    messages: Mapping[int, Event], keys: Sequence[int | str], stored: Stored, live: Live, now_us: int
 ) -> list[int]:
-    """Which messages were posted or stored before with other content, as far as both are plainly written."""
-    found = []
+    """Which messages came before with other content: in the store, posted, or in this request.
+
+    As far as both are plainly written.
+    """
+    found, first, log = [], dict[tuple[str, int], Event](), stored.log
     for i, event in messages.items():
         who, key = str(event["customer_id"]), int(keys[i])
         posted = live.of(who)
         before = posted.events.get((key, 0)) if posted else None
-        if before is None and key not in stored_keys(log, who):
+        if before is None and key not in stored[who]:
+            before = first.setdefault((who, key), event)
+        if before is event:
             continue
         known = log if before is None else _log_of(log, who, plain(before, LATEST_US))
         fresh = _log_of(log, who, plain(event, now_us))
@@ -136,14 +156,9 @@ def _log_of(log: EventLog, customer_id: str, row: PlainEvent | None) -> EventLog
     return plain_log(log, [customer_id], [row], OTHER) if row and plain_id(customer_id) else None
 
 
-def _known(entry: Entry, log: EventLog) -> int:
+def _known(entry: Entry, stored: Stored) -> int:
     """How many of an entry's events the store has; their positions are noted in it."""
-    stored: dict[str, set[int]] = {}
-    entry["stored"] = []
-    for i, (key, event) in enumerate(keyed(entry)):
-        who = str(event["customer_id"])
-        if who not in stored:
-            stored[who] = stored_keys(log, who)
-        if row_key(key, event) in stored[who]:
-            entry["stored"].append(i)
+    entry["stored"] = [
+        i for i, (key, event) in enumerate(keyed(entry)) if row_key(key, event) in stored[str(event["customer_id"])]
+    ]
     return len(entry["stored"])

@@ -9,7 +9,7 @@ import pytest
 from live_fixtures import NOW, order, orders_of, post
 
 from features.doctor import examine
-from features.events import COLUMNS
+from features.events import COLUMNS, TEXTS
 from features.ingest import to_log
 from features.log import merge
 from serving.fold import fold
@@ -114,7 +114,7 @@ def test_the_same_request_twice_counts_once_and_two_alike_in_one_request_twice(a
     assert post(ask, order(name), order(name)).json() == {"accepted": 0, "known": 2, "errors": []}
     assert post(ask, order(name)).json()["known"] == 1
     assert orders_of(ask, name) == before + 2
-    assert post(ask, order(name, 7, message_id="m"), order(name, 8, message_id="m")).json()["accepted"] == 1
+    assert post(ask, order(name, 7, message_id="m"), order(name, 7, message_id="m")).json()["accepted"] == 1
     assert orders_of(ask, name) == before + 3
 
 
@@ -149,6 +149,27 @@ def test_a_message_that_comes_again_with_other_content_is_told_and_the_first_cou
     for same in (first, said_less, first | {"amount": 20.0, "ts": "2024-05-01T14:00:00+02:00"}):
         assert post(ask, same).json() == {"accepted": 0, "known": 1, "errors": []}
     assert orders_of(ask, "eve") == 2
+
+
+def test_of_a_message_twice_in_one_request_with_two_amounts_the_first_counts_and_the_second_is_told(app, asker):
+    answer = post(
+        asker(app), order("eve", 7, message_id="m"), order("eve", 8, message_id="m"), order("eve", 7, message_id="m"),
+        order("bob", 8, message_id="m"),
+    ).json()  # fmt: skip
+    assert (answer["accepted"], answer["known"]) == (2, 1)
+    assert [(error["item"], error["code"]) for error in answer["errors"]] == [("events[1]", "changed_message")]
+
+
+def test_an_empty_text_says_as_little_as_none(app, asker):
+    ask, nothing = asker(app), dict.fromkeys(TEXTS, "")
+    answer = post(ask, *(order("eve", amount, **nothing) for amount in (7, 8)), order("bob", 9, **nothing)).json()
+    assert answer == {"accepted": 3, "known": 0, "errors": []}
+    assert post(ask, order("eve", 8)).json() == {"accepted": 0, "known": 1, "errors": []}
+    assert post(ask, order("eve", "8.000000", **nothing)).json()["known"] == 1  # the doctor's to read
+    assert orders_of(ask, "eve") == 2
+    inline = [{"customer_id": name, "events": [{"ts": "2024-05-02", "amount": " 5", **nothing}]} for name in "xy"]
+    scores = ask("POST", "/v1/scores", json={"customers": inline}).json()
+    assert (scores["errors"], [score["evidence"]["orders"] for score in scores["scores"]]) == ([], [1, 1])
 
 
 def test_a_bad_event_is_an_error_of_its_own_and_spoils_no_other(app, asker):

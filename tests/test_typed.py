@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from features.columns import PLAIN_NUMBER, numbers, numbers_by_pandas, text
 from features.doctor import examine
-from features.events import COLUMNS
+from features.events import COLUMNS, TEXTS
 from features.instants import PLAIN_TIME, instants, instants_by_pandas
 from features.table import instant
 from features.typed import typed_rows
@@ -74,6 +74,14 @@ def test_a_row_is_judged_alike_alone_and_among_others(rows):
     pd.testing.assert_frame_equal(together.typed[good], pd.concat([row.typed for row in alone])[good])
     assert together.zoned == sum(row.zoned for row in alone)
     assert together.naive == sum(row.naive for row in alone)
+
+
+def test_an_empty_text_is_null_as_it_is_in_a_csv():
+    rows = {"customer_id": ["ann", "ann"], "ts": ["2024-01-05", "2024-01-06"], "amount": [1, 2]}
+    empty, null = (typed_rows(pd.DataFrame({**rows, **dict.fromkeys(TEXTS, said)}), NOW_US) for said in ("", None))
+    assert empty.reason.isna().all()
+    assert empty.typed[list(TEXTS)].isna().all(axis=None)
+    pd.testing.assert_frame_equal(empty.typed, null.typed)
 
 
 FEW = {"customer_id": ("ann", "bob"), "ts": ("2024-01-05", "2024-01-06"), "amount": ("1", "2"), "order_id": ("A", None)}
