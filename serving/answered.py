@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 KEPT_SECONDS = 3600.0
-KEPT_BYTES = 64_000_000
+KEPT_BYTES = 64_000_000  # on the disk
+BLOCK = 4096  # a small answer takes as much there, and as long to look at as a large one
 FORGET_SECONDS = 5.0
 AGAIN_SECONDS = 0.02
 IS_TAKEN = -1
@@ -108,21 +109,22 @@ class Answers:
             if not _is_old(at) and too_much <= 0:
                 break
             with suppress(OSError):
-                path.unlink()  # who holds it works on, and keeps nothing
+                Path(path).unlink()  # who holds it works on, and keeps nothing
             too_much -= size
 
     def clear(self) -> None:
         """Forget everything. Raises OSError."""
         for _, _, path in self._known():
-            path.unlink(missing_ok=True)
+            Path(path).unlink(missing_ok=True)
 
-    def _known(self) -> list[tuple[float, int, Path]]:
+    def _known(self) -> list[tuple[float, int, str]]:
+        """When each was written, what it takes on the disk, and where it is."""
         found = []
-        with suppress(OSError):
-            for path in self.folder.iterdir():
+        with suppress(OSError), os.scandir(self.folder) as there:  # half of what Path's way takes: other requests wait
+            for file in there:
                 with suppress(OSError):  # forgotten by another worker
-                    about = path.stat()
-                    found.append((about.st_mtime, about.st_size, path))
+                    about = file.stat()
+                    found.append((about.st_mtime, (about.st_size // BLOCK + 1) * BLOCK, file.path))
         return found
 
     def _try(self, path: Path) -> int | None:

@@ -19,6 +19,12 @@ IF_NONE_MATCH = {
     "name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"},
     "description": "The ETag of an answer that the caller holds: 304 and no body while it still stands.",
 }  # fmt: skip
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key", "in": "header", "required": False,
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+    "description": "The caller's word for this request, such as a UUID: sent again with it within an hour, it is not "
+    "done again; the answer is the first one, with Idempotency-Replayed: true. 422 with another body.",
+}  # fmt: skip
 
 SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "Needed as soon as a key was ever made."},
@@ -51,6 +57,8 @@ def _add(description: dict[str, Any]) -> None:
         if "get" in operations and path.startswith("/v1/") and not is_large(path):
             operations["get"].setdefault("parameters", []).append(IF_NONE_MATCH)
             operations["get"]["responses"]["304"] = {"description": "What If-None-Match names still stands."}
+        if "post" in operations and not is_large(path):
+            operations["post"].setdefault("parameters", []).append(IDEMPOTENCY_KEY)
         for operation in operations.values():
             operation["security"] = [{name: []} for name in SCHEMES]
             if address and address.scope:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from features.store import write_store
+from serving import answered
 from serving.accepted import accepts
 from serving.answered import KEPT_BYTES, KEPT_SECONDS, Answers
 from serving.cursors import cursor, offset_of
@@ -147,6 +148,14 @@ def test_answers_are_kept_to_a_size_the_newest_longest(tmp_path):
     assert [posts(app, key)[0].text.strip() for key in "ca"] == ["3", "4"]
 
 
+def test_a_small_answer_counts_as_what_it_takes_on_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(answered, "KEPT_BYTES", 2 * answered.BLOCK)
+    app = Idempotency(Service(), tmp_path)
+    posts(app, *"abcd")
+    Answers(tmp_path).forget()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 # ---------------------------------------------------------------- ETag
 
 
@@ -244,6 +253,13 @@ def test_the_description_says_that_keys_are_needed_and_for_what(ask):
     assert set(said["components"]["securitySchemes"]) == {"bearer", "key"}
     assert said["paths"]["/v1/lists/at_risk"]["get"]["x-scope"] == "lists"
     assert "security" not in said["paths"]["/healthz"]["get"]
+    assert {"401", "403", "421", "429"} < said["paths"]["/metrics"]["get"]["responses"].keys()
+
+
+def test_the_description_says_of_every_post_that_it_takes_an_idempotency_key(ask):
+    posts = {path: of["post"] for path, of in ask("GET", "/openapi.json").json()["paths"].items() if "post" in of}
+    taken = {path: [each["name"].lower() for each in post["parameters"]] for path, post in posts.items()}
+    assert all(names.count("idempotency-key") == 1 for names in taken.values()), taken
 
 
 def test_a_cursor_is_a_place_in_one_list():

@@ -8,8 +8,11 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from serving.metrics import Metrics
+from serving.problems import PROBLEMS, Responses
 
-router = APIRouter(tags=["health"])
+REFUSED: Responses = {status: PROBLEMS[status] for status in (401, 403, 406, 421, 429)}
+
+router = APIRouter(tags=["health"], responses=REFUSED)
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
