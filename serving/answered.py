@@ -1,6 +1,6 @@
 """What a request with an Idempotency-Key was answered: a file each, for all workers, for an hour and to some size.
 
-    <store>/answers/<hash of who asks what under which key>     hash of the request, length of the answer, the answer
+    <store>/answers/<hash of who asks what under which key>     hash of the request, length, checksum, the answer
 
 A file is held while its request is worked on, so whoever sends it again meanwhile waits; a killed worker lets go of it.
 An erasure clears the folder.
@@ -15,6 +15,7 @@ import json
 import os
 import struct
 import time
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ BLOCK = 4096  # a small answer takes as much there, and as long to look at as a 
 FORGET_SECONDS = 5.0
 AGAIN_SECONDS = 0.02
 IS_TAKEN = -1
-HEAD = struct.Struct(">32sQ")
+HEAD = struct.Struct(">32sQI")
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class Held:
             head, rest = file.read(HEAD.size), file.read()
         if len(head) < HEAD.size:
             return None
-        digest, length = HEAD.unpack(head)
-        if not length or len(rest) != length:
+        digest, length, checksum = HEAD.unpack(head)
+        if not length or len(rest) != length or zlib.crc32(rest) != checksum:  # a power cut may leave zeros
             return None
         first, _, body = rest.partition(b"\n")
         status, headers = json.loads(first)
@@ -73,7 +74,7 @@ class Held:
             file.write(rest)
             file.flush()
             file.seek(0)  # last: without it, there is no answer
-            file.write(HEAD.pack(answer.digest, len(rest)))
+            file.write(HEAD.pack(answer.digest, len(rest), zlib.crc32(rest)))
 
 
 class Answers:
@@ -121,7 +122,7 @@ class Answers:
         """When each was written, what it takes on the disk, and where it is."""
         found = []
         with suppress(OSError), os.scandir(self.folder) as there:  # half of what Path's way takes: other requests wait
-            for file in there:
+            for file in filter(os.DirEntry.is_file, there):
                 with suppress(OSError):  # forgotten by another worker
                     about = file.stat()
                     found.append((about.st_mtime, (about.st_size // BLOCK + 1) * BLOCK, file.path))

@@ -118,6 +118,24 @@ def test_an_answer_cut_short_by_a_kill_or_a_full_disk_counts_as_none(tmp_path):
     assert service.done == 1 + len(whole)
 
 
+@pytest.mark.parametrize("damaged", ["zeros", "garbled"])
+def test_an_answer_that_a_power_cut_damaged_counts_as_none(tmp_path, damaged):
+    service = Service()
+    app = Idempotency(service, tmp_path)
+    posts(app, "k")
+    [path] = tmp_path.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-12] + (bytes(12) if damaged == "zeros" else b"x" * 12))
+    assert [posts(app, "k")[0].text.strip() for _ in "12"] == ["2", "2"]
+
+
+def test_a_folder_among_the_answers_is_in_nobodys_way(tmp_path):
+    (tmp_path / "folder").mkdir()
+    posts(Idempotency(Service(), tmp_path), "k")
+    Answers(tmp_path).clear()
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
 def test_where_nothing_can_be_kept_each_is_answered_anew(tmp_path):
     (tmp_path / "answers").write_text("no folder")
     service = Service()
