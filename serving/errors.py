@@ -4,7 +4,7 @@ features.errors.RitornoError
 ├── PublishError        the registry cannot be read, lacks a champion, or holds one that cannot be served
 │   └── Refused         the champions were downloaded and found bad: only other versions help
 ├── NotReady            no model is loaded yet
-│   └── NotStored       posted events could not be written to the disk
+│   └── NotStored       posted events, a job or a request for erasure could not be written to the disk
 ├── StateError          the database of keys and audit cannot be used
 └── RequestError        one item of a request cannot be answered; `code` is from a closed list
 """
@@ -31,7 +31,7 @@ class NotReady(RitornoError):  # noqa: N818  # it reads as what was found
 
 
 class NotStored(NotReady):
-    """Posted events are not on the disk; nothing of their request is."""
+    """What came is not on the disk; nothing of its request is."""
 
 
 class StateError(RitornoError):

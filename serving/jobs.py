@@ -21,6 +21,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ from pydantic import Field, ValidationError
 
 from features import durable
 from models.reasons import Language
+from serving.errors import NotStored
 from serving.records import ModelVersion, Record
 
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -104,14 +106,22 @@ class Jobs:
         self.folder = folder
 
     def incoming(self) -> Path:
-        """A new folder for what is still coming in."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """A new folder for what is still coming in. Raises NotStored."""
         path = self.folder / f".incoming-{uuid.uuid4().hex}"
-        path.mkdir(mode=0o700)
+        with storing(self.folder):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.mkdir(mode=0o700)
         return path
 
     def begin(self, asked: Asked, incoming: Path) -> bool:
-        """Make a job of what came in; False if there is one of that id already, which then stays as it is."""
+        """Make a job of what came in; False if there is one of that id already, which then stays as it is.
+
+        Raises NotStored.
+        """
+        with storing(self.folder):
+            return self._begin(asked, incoming)
+
+    def _begin(self, asked: Asked, incoming: Path) -> bool:
         durable.write(incoming / "job.json", asked.model_dump_json().encode())
         durable.sync(incoming)
         try:
@@ -173,15 +183,16 @@ class Jobs:
         return Counter(job.status for job in self.all())
 
     def end(self, job_id: str) -> None:
-        """Cancel what is not finished, forget what is. Nothing happens where there is none."""
+        """Cancel what is not finished, forget what is. Nothing happens where there is none. Raises NotStored."""
         job = self.find(job_id)
         if job is None:
             return
-        if job.status in ("queued", "running"):
-            durable.write(self.place(job_id) / "cancelled", b"")
-            durable.sync(self.place(job_id))
-        else:
-            self.forget(job_id)
+        with storing(self.folder):
+            if job.status in ("queued", "running"):
+                durable.write(self.place(job_id) / "cancelled", b"")
+                durable.sync(self.place(job_id))
+            else:
+                self.forget(job_id)
 
     def forget(self, job_id: str) -> None:
         """Remove a job with all its files, whatever its status."""
@@ -221,6 +232,18 @@ class Jobs:
         except FileNotFoundError:
             return
         shutil.rmtree(away, ignore_errors=True)
+
+
+@contextmanager
+def storing(folder: Path) -> Iterator[None]:
+    """What a full or read-only disk says becomes a sentence. Raises NotStored."""
+    try:
+        yield
+    except OSError as error:
+        raise NotStored(
+            f"jobs: {folder} could not be written ({error.strerror}), expected a folder with room. Nothing of this "
+            "request is kept; send it again."
+        ) from error
 
 
 def _told(asked: Asked, state: State, is_cancelled: bool) -> Job:

@@ -13,8 +13,7 @@ from io import BufferedWriter
 from pathlib import Path
 
 from features import durable
-from serving.errors import NotStored
-from serving.jobs import ID_COLUMN, Form
+from serving.jobs import ID_COLUMN, Form, storing
 from serving.problems import Malformed, TooMany, WrongMedia
 
 FORMS: dict[str, Form] = {
@@ -48,24 +47,18 @@ def form_of(content_type: str) -> Form:
 async def received(pieces: AsyncIterator[bytes], path: Path, largest: int) -> Upload:
     """Write a body to `path`, durably. Raises TooMany above `largest` bytes, NotStored when the disk has no room."""
     known, size, waiting = hashlib.sha256(), 0, bytearray()
-    try:
-        with open(path, "xb", opener=_private) as file:
-            async for piece in pieces:
-                size += len(piece)
-                if size > largest:
-                    raise TooMany(f"The file is larger than {largest:,} bytes. Send it in several jobs.")
-                waiting += piece
-                if len(waiting) >= PIECE_BYTES:
-                    known.update(waiting)
-                    await asyncio.to_thread(file.write, bytes(waiting))
-                    waiting.clear()
-            known.update(waiting)
-            await asyncio.to_thread(_finish, file, bytes(waiting))
-    except OSError as error:
-        raise NotStored(
-            f"jobs: the file could not be written to {path.parent.parent} ({error.strerror}), expected a folder with "
-            "room. Nothing of it is kept; send it again."
-        ) from error
+    with storing(path.parent.parent), open(path, "xb", opener=_private) as file:
+        async for piece in pieces:
+            size += len(piece)
+            if size > largest:
+                raise TooMany(f"The file is larger than {largest:,} bytes. Send it in several jobs.")
+            waiting += piece
+            if len(waiting) >= PIECE_BYTES:
+                known.update(waiting)
+                await asyncio.to_thread(file.write, bytes(waiting))
+                waiting.clear()
+        known.update(waiting)
+        await asyncio.to_thread(_finish, file, bytes(waiting))
     return Upload(size, known.hexdigest())
 
 

@@ -3,7 +3,9 @@
 import csv
 import datetime as dt
 import io
+import resource
 import time
+from contextlib import contextmanager
 
 import pyarrow as pa
 import pytest
@@ -162,6 +164,31 @@ def test_a_job_that_is_not_there_is_a_404_and_a_word_that_is_none_a_422(send, pa
     assert send("GET", path).status_code == 404
     assert send("GET", path.replace("0" * 32, "../../CURRENT")).status_code in (404, 422)
     assert send("GET", path.replace("0", "x")).status_code == 422
+
+
+@contextmanager
+def no_room():
+    """Meanwhile no file can be given a byte, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("what", [{"params": {"everybody": True}}, {"content": ids_csv(["a"]), "headers": CSV}])
+def test_without_room_nothing_is_begun_and_the_answer_says_so(send, at, what):
+    with no_room():
+        refused = send("POST", **what)
+    assert (refused.status_code, "with room" in refused.json()["detail"]) == (503, True)
+    assert list(at.jobs.iterdir()) == []
+    assert send("POST", **what).status_code == 202
+
+
+def test_where_no_folder_can_be_made_there_is_no_job(send, at):
+    at.jobs.write_text("a file")
+    assert send("POST", params={"everybody": True}).status_code == 503
 
 
 def test_too_many_that_wait_are_a_429(send, monkeypatch):
