@@ -245,6 +245,25 @@ def test_the_gate_stops_a_level_that_is_off_on_every_fold_and_not_one_that_diffe
     assert at_levels(1.6, 1.6, 1.6, rungs=1.65)  # nothing that is known of the past comes nearer
 
 
+def test_a_difference_too_small_to_be_told_does_not_stop_a_model():
+    """A shop that closed: nobody comes, one rung says so with 1 in a million, ours with 1 in a hundred thousand."""
+    (whole,) = constructed(ours=lambda p: np.full(len(p), 1e-5), rung=lambda p: np.full(len(p), 1e-6)).folds
+    verdict = judge("churn", Backtest([replace(whole, order_days=np.zeros(600), spend=np.zeros(600))]))
+    assert verdict.passed
+    assert verdict.checks[0].found == "+0.0000 [+0.0000, +0.0000], tie"
+
+
+def test_no_measure_is_minus_nothing():
+    test = constructed(ours=lambda p: p * 0.99999, rung=lambda p: p * 0.99999)
+    (whole,) = test.folds
+    came = whole.forecasts[OURS].order_days.sum() * 1.0001  # so that what was expected is a hair less
+    exact = replace(whole, order_days=whole.order_days * came / whole.order_days.sum())
+    exact = replace(exact, spend=20 * exact.order_days)
+    said = ladder(Backtest([exact])) + str(judge("clv", Backtest([exact])))
+    assert "+0.0%" in said
+    assert not re.search(r"-0\.?0*%?(?![\d.])", said)
+
+
 def test_where_nothing_came_the_total_is_not_judged():
     (whole,) = constructed(ours=true, rung=shuffled).folds
     closed = replace(whole, order_days=np.zeros(600), spend=np.zeros(600))
