@@ -274,10 +274,12 @@ def _promote(options: argparse.Namespace) -> None:
     from training import registry
 
     registry.connect()
-    chosen = {name: registry.candidate(name, options.version) for name in registry.named(options.model)}
-    for name, number in chosen.items():  # all are there: now move them
-        _, before = registry.promote(name, number)
-        print(f"{name}: version {number} is champion" + (f"; version {before} is previous" if before else ""))
+    names = registry.named(options.model)
+    with registry.alone():
+        chosen = {name: registry.candidate(name, options.version) for name in names}
+        for name, number in chosen.items():  # all are there: now move them
+            _, before = registry.promote(name, number)
+            print(f"{name}: version {number} is champion" + (f"; version {before} is previous" if before else ""))
 
 
 def _rollback(options: argparse.Namespace) -> None:
@@ -285,11 +287,12 @@ def _rollback(options: argparse.Namespace) -> None:
 
     registry.connect()
     names = registry.named(options.model)
-    for name in names:
-        registry.before(name)  # raises before anything has moved
-    for name in names:
-        number, current = registry.rollback(name)
-        print(f"{name}: version {number} is champion again; version {current} stepped down")
+    with registry.alone():
+        for name in names:
+            registry.before(name)  # raises before anything has moved
+        for name in names:
+            number, current = registry.rollback(name)
+            print(f"{name}: version {number} is champion again; version {current} stepped down")
 
 
 def _simulate(options: argparse.Namespace) -> None:

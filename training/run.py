@@ -200,8 +200,9 @@ def _promoted(done: list[Registered], promote: str, say: Say) -> list[Registered
             )
         )
     if wanted:
-        for model in done:
-            registry.promote(model.name, model.version)
+        with registry.alone():
+            for model in done:
+                registry.promote(model.name, model.version)
     return [replace(model, is_champion=wanted) for model in done]
 
 
