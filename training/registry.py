@@ -270,9 +270,7 @@ def _unreachable(error: BaseException) -> str:
     why = (str(_origin(error)).strip().splitlines() or [type(error).__name__])[0][:200]
     where = f"mlflow: {tracking_uri()} cannot be used ({why})"
     if why == "database is locked":
-        return (
-            f"{where}, expected one that nobody else is writing to. Try again, or use a server: MLFLOW_TRACKING_URI."
-        )
+        return f"{where}, expected one that nobody else is writing to. Try again, or use a server: MLFLOW_TRACKING_URI."
     return f"{where}, expected a tracking server or database that answers. Check MLFLOW_TRACKING_URI."
 
 

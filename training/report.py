@@ -18,11 +18,16 @@ COLUMNS = {
     "spend_gini": ("spend Gini", "{:z.3f}"), "spend_bias": ("spend bias", "{:+z.1%}"),
 }  # fmt: skip
 
+TOO_LITTLE = (
+    "expected a log of two and a half horizons up to --as-of, and in it somebody who had ordered by then. "
+    "Load more history, or choose a shorter --horizon-days."
+)
+
 
 def ladder(test: Backtest) -> str:
     """The accuracy table: one line a rung, the mean over the held-out windows."""
     if not test.folds:
-        return "No backtest: the log is too short to hold a window out."
+        return f"No backtest: {TOO_LITTLE}"
     days = in_words(test.folds[0].horizon_days, "day|days", "en")
     origins = ", ".join(fold.origin for fold in test.folds)
     head = f"Held-out accuracy: forecasts made on {origins}, each for the {days} after"
@@ -34,7 +39,7 @@ def ladder(test: Backtest) -> str:
 def replayed(rows: Sequence[Replayed], horizon_days: int, currency: str = "") -> str:
     """The lists on past days: a line a list and origin, then the sums and what they say."""
     if not rows:
-        return "No list to replay: the log is too short to hold a window out."
+        return f"No list to replay: {TOO_LITTLE}"
     head = [["", "day", "listed", "gone before", "left", "we said", "used to spend", "spent", "we said"]]
     lines = [
         [

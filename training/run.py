@@ -11,13 +11,15 @@ import pandas as pd
 
 from features.errors import EventsError
 from features.events import day_of
+from features.lifecycle import Policy
 from features.log import EventLog
-from features.table import AsOf, instant
+from features.table import AsOf, Table, instant
 from models.bundle import Model
 from models.churn import ChurnModel
 from models.clv import ClvModel
 from models.intervals import fit_interval, joined
 from models.links import ORDER_DAYS, PURCHASE, SPEND
+from models.sentences import in_words
 from models.transition import TransitionModel
 from models.worth import SPEND_ITSELF, Terms
 from training import plots, registry
@@ -68,7 +70,8 @@ def train(
     now = instant(as_of if as_of is not None else log.data_through)
     dataset = checked(assemble(log, now, horizon_days), log)
     horizon = horizon_days or dataset.policy.horizon_days
-    say(f"{len(dataset.today):,} customers as of {day_of(now)}, horizon {horizon} days")
+    customers, days = in_words(len(dataset.today), "customer|customers", "en"), in_words(horizon, "day|days", "en")
+    say(f"{customers} as of {day_of(now)}, horizon {days}")
     say(f"learning from {len(dataset.examples):,} rows at {len(dataset.plan.cutoffs)} earlier cut-offs")
     with registry.run("ritorno fit") as run_id:
         test = backtest(log.until(now), now, dataset.plan.horizon_days, say=say)
@@ -104,19 +107,29 @@ def predict(log: EventLog, as_of: AsOf, horizon_days: int) -> pd.DataFrame:
 
 
 def checked(dataset: Dataset, log: EventLog) -> Dataset:
-    """The dataset made of a log, if there is anybody in it. Raises EventsError."""
-    until = day_of(dataset.plan.as_of)
-    if not len(dataset.today):
-        raise EventsError(
-            f"events: found none up to {until}, expected at least one: the log begins on {day_of(log.first_ts)}. "
-            "Choose a later --as-of."
-        )
-    if not (dataset.today.column("orders") > 0).any():
+    """The dataset made of a log, if there is anybody in it who ordered. Raises EventsError."""
+    check_buyers(dataset.today, dataset.policy, log)
+    return dataset
+
+
+def check_buyers(today: Table, policy: Policy, log: EventLog) -> None:
+    """Raises EventsError unless the log had somebody with a kept order by the table's as_of."""
+    until = day_of(int(today.as_ofs[-1]))
+    check_begun(log, until)
+    if not (today.column("orders") > 0).any():
         raise EventsError(
             f"events: found no kept order up to {until}, expected at least one. "
-            f"Load orders (event {dataset.policy.goal_event}), or choose a later --as-of."
+            f"Load orders (event {policy.goal_event}), or choose a later --as-of."
         )
-    return dataset
+
+
+def check_begun(log: EventLog, as_of: AsOf) -> None:
+    """Raises EventsError unless the log has an event by as_of."""
+    if log.first_ts > instant(as_of):
+        raise EventsError(
+            f"events: found none up to {as_of}, expected at least one: the log begins on {day_of(log.first_ts)}. "
+            "Choose a later --as-of."
+        )
 
 
 def finished(made: AnyMade, test: Backtest, terms: Terms = SPEND_ITSELF) -> AnyMade:
