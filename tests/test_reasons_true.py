@@ -124,9 +124,11 @@ def test_rhythm_and_silence(people):
         sentence, silence = said_of(facts, row, "rhythm"), her.silence()
         gaps = np.diff(her.days).astype("timedelta64[D]").astype(int)
         rhythm = re.match(r"Ordered every ([\d.]+) days?, silent for (\d+)\.", sentence)
-        if rhythm:
-            assert close(float(rhythm[1]), gaps.mean())
-            assert int(rhythm[2]) == silence
+        within = re.match(r"Orders every ([\d.]+) days?, most recently (\d+) days? ago\.", sentence)
+        if found := rhythm or within:
+            assert close(float(found[1]), gaps.mean())
+            assert int(found[2]) == silence
+            assert (silence <= gaps.mean()) == bool(within)
         elif found := re.match(r"Ordered (once|on one day only), (\d+) days? ago", sentence):
             assert int(found[2]) == silence
             assert len(gaps) == 0
