@@ -15,7 +15,7 @@ import pytest
 from features.events import DAY_US
 from features.ingest import load_log
 from features.lifecycle import Stage
-from features.table import build, instant
+from features.table import build, instant, shop_policy
 from features.windows import origins
 from models.expectation import Expectation
 from models.transition import NAMES
@@ -130,6 +130,14 @@ def test_a_difference_within_noise_is_a_tie():
     assert compare_losses(losses, losses + 0.1, who).verdict == "better"
     assert compare_losses(losses, losses - 0.1, who).verdict == "worse"
     assert compare_losses(losses, rng.permutation(losses), who).verdict == "tie"
+
+
+def test_a_log_of_ten_days_is_fitted_for_the_shops_own_horizon_and_not_for_a_third_of_it(log_of):
+    log = log_of("\n".join(f"c{i % 7} 2024-01-{i % 10 + 1:02} order_completed {10 + i}" for i in range(40)))
+    dataset = assemble(log, str(log.data_through))
+    assert dataset.plan.horizon_days == 3
+    assert dataset.asked_days == shop_policy(log, str(log.data_through)).horizon_days == 7
+    assert assemble(log, str(log.data_through), 30).asked_days == 30
 
 
 # ---------------------------------------------------------------- the gate
@@ -251,6 +259,13 @@ def test_a_difference_too_small_to_be_told_does_not_stop_a_model():
     verdict = judge("churn", Backtest([replace(whole, order_days=np.zeros(600), spend=np.zeros(600))]))
     assert verdict.passed
     assert verdict.checks[0].found == "+0.0000 [+0.0000, +0.0000], tie"
+
+
+@pytest.mark.parametrize("model", ["churn", "clv"])
+def test_one_customer_does_not_tell_which_model_is_worse(model):
+    verdict = judge(model, constructed(ours=shuffled, rung=true, n=2))
+    assert "of 2 customers (expected not judged by fewer than 10)" in str(verdict)
+    assert verdict.checks[0].passed
 
 
 def test_no_measure_is_minus_nothing():

@@ -13,6 +13,7 @@ from features.table import Table
 from models.churn import ChurnModel
 from models.clv import ClvModel
 from models.expectation import Expectation
+from models.sentences import in_words
 from training.backtest import OURS, Backtest, Fold
 from training.evaluate import (
     Difference,
@@ -34,6 +35,7 @@ MOST_TOTAL_BIAS = 0.2  # of order days and of spend: total expected against tota
 MOST_LIST_REPLACED = 0.5
 LIST_SHARE = 0.1
 SHORTEST_LIST = 20
+FEWEST_TO_COMPARE = 10  # customers: drawn anew, one or two say the same every time, as if it were sure
 TOLD_DIGITS = 4  # of a difference; a closed shop, where all say 1 but for a millionth, has none
 
 
@@ -116,7 +118,7 @@ def _churn_checks(test: Backtest) -> list[Check]:
     one_fold = churn[: len(test.folds[0].customer)]
     bound = max(MOST_ECE, calibration_error_by_chance(one_fold))
     return [
-        _not_worse(f"log-loss against {best}", difference),
+        _not_worse(f"log-loss against {best}", difference, customer),
         Check("calibration (ECE)", f"{ece:.3f}", f"at most {bound:.2f}", ece <= bound),
         *_part_checks(parts(test), [parts(test, rung) for rung in losses if rung != OURS]),
     ]
@@ -142,19 +144,18 @@ def _part_checks(found: Sequence[Part], others: Sequence[Sequence[Part]]) -> Ite
 
 def _transition_checks(test: Backtest) -> list[Check]:
     ours, markov = (np.concatenate([fold.transition[w] for fold in test.folds]) for w in (test.transition_weight, 0.0))
-    difference = compare_losses(ours, markov, test.joined(lambda f: f.known))
-    return [_not_worse("log-loss against the Markov matrix", difference)]
+    known = test.joined(lambda f: f.known)
+    return [_not_worse("log-loss against the Markov matrix", compare_losses(ours, markov, known), known)]
 
 
 def _clv_checks(test: Backtest) -> list[Check]:
     spend = test.joined(lambda f: f.spend)
     ginis = {rung: normalised_gini(spend, test.forecast(rung).spend) for rung in test.folds[0].forecasts}
     best = max((rung for rung in ginis if rung != OURS), key=lambda rung: ginis[rung])
-    difference = compare_ginis(
-        spend, test.forecast(OURS).spend, test.forecast(best).spend, test.joined(lambda f: f.customer)
-    )
+    customer = test.joined(lambda f: f.customer)
+    difference = compare_ginis(spend, test.forecast(OURS).spend, test.forecast(best).spend, customer)
     return [
-        _not_worse(f"normalised Gini of spend against {best} (theirs − ours)", difference),
+        _not_worse(f"normalised Gini of spend against {best} (theirs − ours)", difference, customer),
         _total_check("order days", test, lambda fold: fold.order_days, lambda expected: expected.order_days),
         _total_check("spend", test, lambda fold: fold.spend, lambda expected: expected.spend),
     ]
@@ -188,7 +189,10 @@ def _total_check(
     )
 
 
-def _not_worse(name: str, difference: Difference) -> Check:
+def _not_worse(name: str, difference: Difference, customer: npt.NDArray[np.str_]) -> Check:
+    if (few := len(np.unique(customer))) < FEWEST_TO_COMPARE:
+        found = f"{difference.mean:+z.4f}, of {in_words(few, 'customer|customers', 'en')}"
+        return Check(name, found, f"not judged by fewer than {FEWEST_TO_COMPARE}", True)
     told = Difference(*(round(x, TOLD_DIGITS) for x in (difference.mean, difference.low, difference.high)))
     found = f"{told.mean:+z.4f} [{told.low:+z.4f}, {told.high:+z.4f}], {told.verdict}"
     return Check(name, found, "not above 0 beyond its interval", not told.low > 0)

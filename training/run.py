@@ -69,7 +69,7 @@ def train(
     """
     now = instant(as_of if as_of is not None else log.data_through)
     dataset = checked(assemble(log, now, horizon_days), log)
-    horizon = horizon_days or dataset.policy.horizon_days
+    horizon = dataset.asked_days
     customers, days = in_words(len(dataset.today), "customer|customers", "en"), in_words(horizon, "day|days", "en")
     say(f"{customers} as of {day_of(now)}, horizon {days}")
     say(f"learning from {len(dataset.examples):,} rows at {len(dataset.plan.cutoffs)} earlier cut-offs")
