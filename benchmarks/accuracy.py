@@ -35,7 +35,7 @@ from features.events import DAY_US
 from features.ingest import load_log
 from features.log import EventLog
 from features.table import Table, build, instant, shop_policy
-from training.evaluate import bootstrap, churn_measures, normalised_gini, relative_bias
+from training.evaluate import Difference, bootstrap, churn_measures, normalised_gini, relative_bias
 from training.labels import label
 from training.run import predict
 from training.shops import events_of
@@ -201,8 +201,19 @@ def purchases_by(table: Table, split: Split) -> tuple[pd.Series, pd.Series, pd.S
     return s["frequency"], s["recency"] / 7, s["T"] / 7, s["monetary_value"]
 
 
-def rows(truth: Truth, theirs: Forecast, ours: Forecast) -> list[str]:
-    """A row a measure; differences are oriented so that below 0 is better for us. stands for the peer's name."""
+@dataclass(frozen=True)
+class Compared:
+    """A measure of two forecasts. difference: oriented so that below 0 is better for us; sign: -1 if more is better."""
+
+    measure: str
+    theirs: float
+    ours: float
+    difference: Difference
+    sign: int
+
+
+def compared(truth: Truth, theirs: Forecast, ours: Forecast) -> list[Compared]:
+    """Measure by measure, with paired bootstraps over customers."""
     n = np.arange(len(truth.churned))
 
     def churn(measure: str) -> Measure:
@@ -214,12 +225,20 @@ def rows(truth: Truth, theirs: Forecast, ours: Forecast) -> list[str]:
         "order days RMSE": (lambda f, i: float(np.sqrt(np.mean((f.days[i] - truth.days[i]) ** 2))), 1),
         "spend, normalised Gini": (lambda f, i: normalised_gini(truth.spend[i], f.spend[i]), -1),
     }  # fmt: skip
-    lines = []
+    found = []
     for name, (measure, sign) in measures.items():
         d = bootstrap(lambda i, m=measure, s=sign: s * (m(ours, i) - m(theirs, i)), len(n))  # type: ignore[misc]  # defaults bind the loop
-        low, high = sorted((sign * d.low, sign * d.high))
-        difference = f"{sign * d.mean:+.4f} [{low:+.4f}, {high:+.4f}]"
-        lines.append(f"{name} | {measure(theirs, n):.4f} | {measure(ours, n):.4f} | {difference} | {d.verdict}")
+        found.append(Compared(name, measure(theirs, n), measure(ours, n), d, sign))
+    return found
+
+
+def rows(truth: Truth, theirs: Forecast, ours: Forecast) -> list[str]:
+    """A row of the table a measure."""
+    lines = []
+    for c in compared(truth, theirs, ours):
+        low, high = sorted((c.sign * c.difference.low, c.sign * c.difference.high))
+        difference = f"{c.sign * c.difference.mean:+.4f} [{low:+.4f}, {high:+.4f}]"
+        lines.append(f"{c.measure} | {c.theirs:.4f} | {c.ours:.4f} | {difference} | {c.difference.verdict}")
     for name, seen, said in (("order days, bias", truth.days, "days"), ("spend, bias", truth.spend, "spend")):
         pair = [relative_bias(seen, getattr(f, said)) for f in (theirs, ours)]
         lines.append(f"{name} | {pair[0]:+.1%} | {pair[1]:+.1%} | | ")

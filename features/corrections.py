@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from numba import njit
 
 from features.events import DAY_US, FIRST_CUSTOM, REFUND
 from features.keys import mixed
 from features.log import DEFAULTS, EventLog
-from features.rows import Rows
 
 if TYPE_CHECKING:
     from features.checkup import Checkup
+    from features.rows import Rows
 
 COMPARED = ("ts", "event", "amount", "order_key", "quantity", "discount", "value")
 MAY_BE_LEFT_OUT = COMPARED[3:]  # one sender says more of a message than another does: that corrects nothing
@@ -27,6 +26,8 @@ Int64s = npt.NDArray[np.int64]
 
 def report_changed_rows(checkup: Checkup, rows: Rows) -> None:
     """Note rows that repeat a message of the same load, with other content."""
+    import pandas as pd  # not above: the service, which asks for `changed`, does without
+
     messages = np.flatnonzero(rows.is_message)
     message = pd.Series(mixed([rows.content[messages], rows.customer[messages]]))
     again = message.duplicated(keep=False).to_numpy()

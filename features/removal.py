@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from features.store import forget_older, open_store, write_store
 
 MINOR_UNITS, HUNDREDTHS = 100, 100
 QUARANTINES = "quarantine-*.csv"
+LONGEST_FIELD = 2**31 - 1
 
 
 def events_of(log: EventLog, customer_id: str) -> list[dict[str, Any]]:
@@ -55,7 +56,7 @@ def remove_quarantined(root: Path, customer_id: str) -> None:
             continue
         fresh = path.with_name(f".{path.name}-{os.getpid()}")
         with open(path, newline="", encoding="utf-8") as old, open(fresh, "w", newline="", encoding="utf-8") as new:
-            reader = csv.DictReader(old)
+            reader = _rows_of(old)
             writer = csv.DictWriter(new, reader.fieldnames or [], extrasaction="ignore")
             writer.writeheader()
             writer.writerows(row for row in reader if not _is_hers(row, customer_id))
@@ -66,7 +67,13 @@ def remove_quarantined(root: Path, customer_id: str) -> None:
 
 def _hers(path: Path, customer_id: str) -> list[dict[str, str]]:
     with open(path, newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if _is_hers(row, customer_id)]
+        return [row for row in _rows_of(file) if _is_hers(row, customer_id)]
+
+
+def _rows_of(file: TextIO) -> csv.DictReader[str]:
+    """Its rows, fields of any length: what is wrong with a row may be that one of them is endless."""
+    csv.field_size_limit(LONGEST_FIELD)
+    return csv.DictReader(file)
 
 
 def _is_hers(row: Mapping[str, str | None], customer_id: str) -> bool:

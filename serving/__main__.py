@@ -75,7 +75,9 @@ def _add_api(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--port", type=port, default=8000, help="port to listen on (default %(default)s)")
     parser.add_argument(
-        "--i-know", action="store_true", help="listen on an address that others can reach, without keys"
+        "--i-know",
+        action="store_true",
+        help="without keys, listen on an address that others can reach and answer to any Host",
     )
     parser.add_argument("--no-publish", action="store_true", help="do not run the publisher; run it elsewhere")
     parser.add_argument(
@@ -159,9 +161,9 @@ def _api(options: argparse.Namespace) -> None:
     settings = Settings(
         options.store, bundle, options.host, options.port, options.poll, as_of, database_url(options.store),
         stale_after_days=options.stale_after, fold_seconds=options.fold_every, workers=options.workers,
-        largest_upload=options.largest_upload,
+        largest_upload=options.largest_upload, any_host=options.i_know,
     )  # fmt: skip
-    serve(settings, not options.no_publish, options.i_know, say=lambda text: print(text, flush=True))
+    serve(settings, not options.no_publish, say=lambda text: print(text, flush=True))
 
 
 def _lists(options: argparse.Namespace) -> None:

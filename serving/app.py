@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from serving.accepted import Accepted
 from serving.addresses import check_addresses
+from serving.answered import Answers
 from serving.body_limit import BodyLimit
 from serving.current import Besides, Current
 from serving.description import describe_all
@@ -50,9 +51,11 @@ def create_app(
         app.include_router(routes.router)
     add_problems(app)
     describe_all(app)
-    for layer in (Unchanged, Idempotency, BodyLimit, TimeLimit, Accepted):  # the last one added is the first asked
+    app.add_middleware(Unchanged)
+    app.add_middleware(Idempotency, folder=settings.answers)
+    for layer in (BodyLimit, TimeLimit, Accepted):  # the last one added is the first asked
         app.add_middleware(layer)
-    app.add_middleware(Gate, keyring=keyring, rates=rates)
+    app.add_middleware(Gate, keyring=keyring, rates=rates, any_host=settings.any_host)
     app.add_middleware(Observed, metrics=app.state.metrics, tracer=tracer)
     return app
 
@@ -67,7 +70,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     current: Current = app.state.current
     if current.settings.workers > 1:  # who asks meanwhile is answered by the others
         await asyncio.to_thread(current.refresh)
-    watchers = [asyncio.create_task(each.watch()) for each in (app.state.current, app.state.keyring)]
+    watched = (current, app.state.keyring, Answers(current.settings.answers))
+    watchers = [asyncio.create_task(each.watch()) for each in watched]
     yield
     for watching in watchers:
         watching.cancel()

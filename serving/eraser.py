@@ -16,6 +16,7 @@ from features.keys import keys_of
 from features.removal import quarantined, remove, remove_quarantined
 from features.store import open_store, writing
 from serving import journal, previous
+from serving.answered import Answers
 from serving.fold import fold_held
 from serving.job_tables import Ids
 from serving.jobs import Jobs
@@ -53,6 +54,7 @@ def _erase(settings: Settings, requests: Requests, asked: Waiting, now: Now) -> 
     for job_id in {*jobs, *_jobs_with(Jobs(settings.jobs), customer_id)}:  # one may have begun meanwhile
         Jobs(settings.jobs).forget(job_id)
     remove_quarantined(store, customer_id)
+    Answers(settings.answers).clear()
     receipt = Receipt(
         customer_hash=erased(store).hashed(customer_id), not_covered=BEYOND,
         removed=[Removed(place=place, rows=rows) for place, rows in found.items()],

@@ -66,7 +66,7 @@ class ItemError(Record):
 
     item: str = Field(description="Where it stands in the request, such as customer_ids[3].")
     customer_id: str
-    code: Literal["unknown_customer", "invalid_events", "repeated_customer"]
+    code: Literal["unknown_customer", "invalid_events", "repeated_customer", "changed_message"]
     detail: str
 
 

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from features.events import CANONICAL, CHANNEL_NAMES, COLUMNS, EVENT_NAMES, MOST_OWN_NAMES
+from features.corrections import changed
+from features.events import CANONICAL, CHANNEL_NAMES, COLUMNS, EVENT_NAMES, LATEST_US, MOST_OWN_NAMES
 from features.log import EventLog
-from features.plain import contents, default_name, plain, plain_id
+from features.plain import PlainEvent, contents, default_name, plain, plain_id, plain_log
+from serving.inline import OTHER
 from serving.journal import Entry
 from serving.live import Live, keyed, row_key, stored_keys
 
@@ -16,6 +18,10 @@ MOST = 1_000  # events in a request
 KNOWN = {"event": EVENT_NAMES, "channel": CHANNEL_NAMES}
 OWN = {"event": "events", "channel": "channels"}
 
+CHANGED = (
+    "message_id: found one that came before with other content (an amount, a time), expected it as it was. The first "
+    "counts. To correct an order, send an order_refunded with its order_id."
+)
 ERASED = "customer_id: found one who was erased at her request, expected another. Do not send her events."
 
 Event = dict[str, Any]
@@ -23,11 +29,15 @@ Event = dict[str, Any]
 
 @dataclass(frozen=True)
 class Judged:
-    """`entry` holds the good events, `known` how many of them the store has; `errors` what is wrong, by position."""
+    """`entry` holds the good events, `known` how many of them the store has; `errors` what is wrong, by position.
+
+    changed: positions of messages that are known with other content; they are not in the entry.
+    """
 
     entry: Entry
     known: int
     errors: Mapping[int, str]
+    changed: frozenset[int]
 
 
 def judge(events: Sequence[Mapping[str, object]], log: EventLog, live: Live, now_us: int) -> Judged:
@@ -39,8 +49,10 @@ def judge(events: Sequence[Mapping[str, object]], log: EventLog, live: Live, now
     errors |= {i: ERASED for i, event in enumerate(named) if event["customer_id"] in live.erased}
     errors |= _foreign_money(named, errors, log.currency or live.currency) | _too_many_names(named, errors, log, live)
     good = [i for i in range(len(named)) if i not in errors]
+    changed = _changed({i: named[i] for i in good if "message_id" in named[i]}, found, log, live, now_us)
+    good = [i for i in good if i not in changed]
     entry = {"at": now_us, "keys": [found[i] for i in good], "events": [named[i] for i in good]}
-    return Judged(entry, _known(entry, log), errors)
+    return Judged(entry, _known(entry, log), errors | dict.fromkeys(changed, CHANGED), frozenset(changed))
 
 
 def _named(event: Mapping[str, object]) -> Event:
@@ -100,6 +112,28 @@ def _too_many_names(events: Sequence[Event], errors: Mapping[int, str], log: Eve
                 )
             own.add(name) if i not in found else None
     return found
+
+
+def _changed(
+    messages: Mapping[int, Event], keys: Sequence[int | str], log: EventLog, live: Live, now_us: int
+) -> list[int]:
+    """Which messages were posted or stored before with other content, as far as both are plainly written."""
+    found = []
+    for i, event in messages.items():
+        who, key = str(event["customer_id"]), int(keys[i])
+        posted = live.of(who)
+        before = posted.events.get((key, 0)) if posted else None
+        if before is None and key not in stored_keys(log, who):
+            continue
+        known = log if before is None else _log_of(log, who, plain(before, LATEST_US))
+        fresh = _log_of(log, who, plain(event, now_us))
+        if known and fresh and changed(known, fresh):
+            found.append(i)
+    return found
+
+
+def _log_of(log: EventLog, customer_id: str, row: PlainEvent | None) -> EventLog | None:
+    return plain_log(log, [customer_id], [row], OTHER) if row and plain_id(customer_id) else None
 
 
 def _known(entry: Entry, log: EventLog) -> int:

@@ -14,7 +14,7 @@ import fcntl
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -124,17 +124,17 @@ class Requests:
         """A request; None if there is none of that id."""
         if not ID.fullmatch(request_id):
             return None
-        text = _text(self._path(request_id))
-        if not text:
-            return None
-        is_done = '"receipt"' in text
-        return PrivacyRequest.model_validate_json(text) if is_done else _told(Waiting.model_validate_json(text))
+        found = _read(self._path(request_id))
+        return _told(found) if isinstance(found, Waiting) else found
 
     def waiting(self) -> list[Waiting]:
-        """Those that are not done, the oldest first."""
-        texts = (_text(path) for path in self.folder.glob("*.json") if ID.fullmatch(path.stem))
-        found = [Waiting.model_validate_json(text) for text in texts if text and '"receipt"' not in text]
+        """Those that are not done, the oldest first; without those that cannot be read (`damaged`)."""
+        found = [each for path in self._paths() if isinstance(each := _read(path), Waiting)]
         return sorted(found, key=lambda each: (each.created_at, each.request_id))
+
+    def damaged(self) -> list[Path]:
+        """The files that cannot be read: whoever asked is to ask again."""
+        return [path for path in self._paths() if path.exists() and _read(path) is None]
 
     def put(self, request: Waiting | PrivacyRequest) -> None:
         """Write a request's file, in one step."""
@@ -142,6 +142,9 @@ class Requests:
 
     def _path(self, request_id: str) -> Path:
         return self.folder / f"{request_id}.json"
+
+    def _paths(self) -> list[Path]:
+        return [path for path in sorted(self.folder.glob("*.json")) if ID.fullmatch(path.stem)]
 
     @contextmanager
     def _held(self) -> Iterator[None]:
@@ -173,8 +176,9 @@ def _told(asked: Waiting) -> PrivacyRequest:
     )  # fmt: skip
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
+def _read(path: Path) -> Waiting | PrivacyRequest | None:
+    """What a request's file says; None if there is none, or one that cannot be read."""
+    with suppress(OSError, ValueError):  # pydantic's error is a ValueError
+        text = path.read_text()
+        return PrivacyRequest.model_validate_json(text) if '"receipt"' in text else Waiting.model_validate_json(text)
+    return None

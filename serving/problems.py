@@ -91,6 +91,7 @@ PROBLEMS = described(
     (404, "No such customer: check the id, or send her events."),
     (406, "None of what Accept admits can be answered in."),
     (413, "Too many items, or a body too large: send several requests."),
+    (421, "Asked for another machine than this one, while there are no keys."),
     (422, "A field is not as it should be; `errors` names it."), (429, "Too many requests: wait Retry-After seconds."),
     (503, "No model is loaded yet."),
 )  # fmt: skip

@@ -38,14 +38,14 @@ SILENT_SECONDS = 60  # after which a worker is taken for hung: on a busy machine
 UVICORN: dict[str, Any] = {"log_config": None, "log_level": "warning", "access_log": False}  # its own would hold ids
 
 
-def serve(settings: Settings, publish: bool, without_keys: bool, say: Callable[[str], object]) -> None:
+def serve(settings: Settings, publish: bool, say: Callable[[str], object]) -> None:
     """Answer on the settings' host and port until stopped; with `publish`, bring the models from the registry too.
 
-    Raises RitornoError when it could never answer, or would answer anyone: without_keys says that this is meant.
+    Raises RitornoError when it could never answer, or would answer anyone: settings.any_host says that this is meant.
     """
     open_store(settings.store)
     has_keys = Keyring(settings.database_url).is_needed
-    if not (has_keys or settings.is_loopback or without_keys):
+    if not (has_keys or settings.is_loopback or settings.any_host):
         raise RitornoError(
             f"--host: found {settings.host}, which other machines can reach, and no keys: anyone there could read "
             "every customer's scores. Make a key (python -m serving keys add NAME --scope score), use 127.0.0.1 "
@@ -75,8 +75,6 @@ def _run_workers(settings: Settings, listener: socket.socket, amiss: Besides) ->
 
     <folder>/metrics/   requests, counted together        <folder>/rates/   how often each key has asked
     <folder>/amiss      what is wrong with this process's children
-
-    Each worker keeps its own answers of an Idempotency-Key.
     """
     as_json()
     with TemporaryDirectory(prefix="ritorno-workers-") as name, told(amiss, (folder := Path(name)) / "amiss"):

@@ -23,6 +23,7 @@ class Settings:
     stale_after_days: how old the latest event may be before /readyz says so.
     database: SQLAlchemy's URL of what the service itself remembers; empty for the file `ritorno.db` beside the store.
     fold_seconds: how often posted events are folded into the store; 0 for never. workers: how many processes answer.
+    any_host: without keys too, whoever asks may call this machine by any name (`serving.gate`).
     largest_upload: bytes of a file of ids; no other body may be larger than serving.body_limit says.
     """
 
@@ -37,6 +38,7 @@ class Settings:
     fold_seconds: float = 3600.0
     workers: int = 1
     largest_upload: int = 2_000_000_000
+    any_host: bool = False
 
     @property
     def database_url(self) -> str:
@@ -54,14 +56,24 @@ class Settings:
         return self.store / "jobs"
 
     @property
+    def answers(self) -> Path:
+        """Where answers to requests with an Idempotency-Key are kept for an hour."""
+        return self.store / "answers"
+
+    @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the service."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address is of this machine, and of no network."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def add_places(parser: argparse.ArgumentParser) -> None:

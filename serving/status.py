@@ -11,6 +11,7 @@ from pathlib import Path
 from serving import bundles
 from serving.current import Current
 from serving.messages import Readiness, Version
+from serving.privacy import Requests
 
 ROOM_BYTES = 50_000_000
 
@@ -31,7 +32,10 @@ def readiness(current: Current) -> Readiness:
 def amiss(current: Current, now: dt.datetime) -> list[str]:
     """What /readyz tells beside what is wrong with models and events themselves: it is old, or cannot be renewed."""
     settings = current.settings
-    found = [bundles.unreached(settings.bundle), _stale(current, now), disk_problem(settings.bundle)]
+    found = [
+        bundles.unreached(settings.bundle), _stale(current, now), disk_problem(settings.bundle),
+        _damaged_requests(settings.store),
+    ]  # fmt: skip
     return [text for text in found if text]
 
 
@@ -53,6 +57,17 @@ def _stale(current: Current, now: dt.datetime) -> str | None:
     return (
         f"{found}: scores are as of that day. Load newer events (python -m features ingest), or start with "
         f"--stale-after {old_days + 1} if so old ones are meant."
+    )
+
+
+def _damaged_requests(store: Path) -> str | None:
+    """An erasure that nobody can do is told until somebody has seen to it."""
+    damaged = Requests(store).damaged()
+    if not damaged:
+        return None
+    return (
+        f"privacy: {len(damaged):,} requests cannot be read ({damaged[0]}): who they are about may still be here. "
+        "Put the files back from a backup, or ask for those erasures again and remove the files."
     )
 
 

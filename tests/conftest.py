@@ -1,5 +1,7 @@
 """Builders that let a test read as a small table: text in, an event log (through the real doctor) out."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -13,6 +15,10 @@ from training.backtest import backtest
 from training.dataset import assemble
 from training.fit import Fit
 from training.simulate import simulate
+
+pytest.register_assert_rewrite(
+    *(path.stem for path in Path(__file__).parent.glob("*_fixtures.py"))
+)  # before any import
 
 NOW_US = instant("2030-01-01")
 

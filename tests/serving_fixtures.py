@@ -1,4 +1,4 @@
-"""A small simulated shop, its three models as folders, and a service on them; built once for all tests of serving."""
+"""A small simulated shop, models of another sample of it as folders, and a service on them; built once for serving."""
 
 import asyncio
 import datetime as dt
@@ -19,8 +19,6 @@ from models.bundle import MODELS, load_champions
 from serving.app import create_app
 from serving.scoring import Scorer
 from serving.settings import Settings
-from training.dataset import assemble
-from training.fit import Fit
 from training.registry import write_model
 from training.simulate import simulate
 
@@ -38,24 +36,20 @@ def shop():
 
 
 @pytest.fixture(scope="session")
-def made(shop):
-    """The three fitted models, with XGBoost's trees."""
-    dataset = assemble(shop, str(shop.data_through))
-    fit = Fit(dataset, dataset.policy.horizon_days)
-    return {name: fit.make(name) for name in MODELS}
-
-
-@pytest.fixture(scope="session")
 def place(shop, made, tmp_path_factory):
-    """A folder with `store` and `bundle`, as a shop would have it after its first publication."""
+    """A folder with `store` and `bundle`, as a shop has it once models of four months ago have been published."""
     root = tmp_path_factory.mktemp("shop")
     write_store(shop, root / "store")
-    bundle = root / "bundle" / BUNDLE
-    for name, model in made.items():
-        write_model(model, bundle / name)
-    (bundle / "manifest.json").write_text(json.dumps({"models": VERSIONS}))
-    (root / "bundle" / "CURRENT").write_text(BUNDLE)
+    write_bundle(made, root / "bundle")
     return root
+
+
+def write_bundle(fitted, root: Path):
+    """The fitted models, by name, as a publication leaves them: BUNDLE, which is current."""
+    for name, model in fitted.items():
+        write_model(model, root / BUNDLE / name)
+    (root / BUNDLE / "manifest.json").write_text(json.dumps({"models": VERSIONS}))
+    (root / "CURRENT").write_text(BUNDLE)
 
 
 @pytest.fixture(scope="session")
@@ -78,11 +72,21 @@ def own_place(place, tmp_path):
 
 
 @pytest.fixture(scope="session")
+def started():
+    """`started(place, as_of="now")`: an app that has loaded a folder made like `place`."""
+    return _started
+
+
+@pytest.fixture
+def app(own_place):
+    """An app with the copy loaded."""
+    return _started(own_place)
+
+
+@pytest.fixture(scope="session")
 def ask(place):
     """`ask("GET", "/v1/…", json=…)`: the response of an app with the shop loaded."""
-    app = create_app(_settings_for(place))
-    app.state.current.refresh()
-    return _asker(app)
+    return _asker(_started(place))
 
 
 @pytest.fixture(scope="session")
@@ -108,10 +112,16 @@ def _settings_for(place: Path, **changes):
     return replace(usual, **changes)
 
 
+def _started(place: Path, **changes):
+    app = create_app(_settings_for(place, **changes))
+    app.state.current.refresh()
+    return app
+
+
 def _asker(app):
     async def answer(method, address, **options):
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.request(method, address, **options)
 
     return lambda method, address, **options: asyncio.run(answer(method, address, **options))

@@ -277,17 +277,16 @@ def test_a_probe_by_head_gets_the_status_of_a_get(ask, own_place, settings_for, 
 
 def test_another_address_or_method_is_a_problem_too(ask):
     assert ask("GET", "/v2/scores").status_code == 404
-    assert "http://test/openapi.json" in ask("GET", "/v2/scores").json()["detail"]
+    assert "http://localhost/openapi.json" in ask("GET", "/v2/scores").json()["detail"]
     assert ask("GET", "/docs").status_code == 404  # its script lies elsewhere, and the service has to work offline
     wrong = ask("DELETE", "/v1/scores")
     assert (wrong.status_code, wrong.headers["content-type"]) == (405, "application/problem+json")
 
 
 @pytest.mark.parametrize("address", ["/v1/customers/ann/scores", "/v1/lists/at_risk"])
-def test_without_a_model_every_answer_is_a_503_that_says_what_to_do(own_place, settings_for, asker, address):
+def test_without_a_model_every_answer_is_a_503_that_says_what_to_do(own_place, started, asker, address):
     (own_place / "bundle" / "CURRENT").unlink()
-    app = create_app(settings_for(own_place))
-    app.state.current.refresh()
+    app = started(own_place)
     answer = asker(app)("GET", address)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
     assert "python -m training fit" in answer.json()["detail"]
@@ -296,9 +295,8 @@ def test_without_a_model_every_answer_is_a_503_that_says_what_to_do(own_place, s
     assert asker(app)("GET", "/healthz").status_code == 200
 
 
-def test_a_new_store_is_picked_up_and_a_damaged_one_is_not(own_place, settings_for, asker, scorer):
-    app = create_app(settings_for(own_place))
-    app.state.current.refresh()
+def test_a_new_store_is_picked_up_and_a_damaged_one_is_not(own_place, started, asker, scorer):
+    app = started(own_place)
     write_store(scorer.log.slice(np.arange(3)), own_place / "store")
     app.state.current.refresh()
     assert asker(app)("GET", "/readyz").json()["customers"] == 3
@@ -309,9 +307,8 @@ def test_a_new_store_is_picked_up_and_a_damaged_one_is_not(own_place, settings_f
     assert "Load the events again" in ready["problems"][0]
 
 
-def test_as_of_now_means_the_end_of_today(own_place, settings_for, asker):
-    app = create_app(settings_for(own_place, as_of="now"))
-    app.state.current.refresh()
+def test_as_of_now_means_the_end_of_today(own_place, started, asker):
+    app = started(own_place, as_of="now")
     ready = asker(app)("GET", "/readyz").json()
     assert ready["as_of"] > ready["data_through"]
 

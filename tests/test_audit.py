@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from serving.__main__ import main
-from serving.app import create_app
 from serving.audit import entries
 from serving.key_store import add_key
 from serving.settings import database_url
@@ -22,11 +21,10 @@ def url(own_place):
 
 
 @pytest.fixture
-def take(own_place, url, settings_for, asker):
+def take(own_place, url, started, asker):
     """`take("?limit=3")`: the answer to the marketer's key, and the page of everybody beside the audit."""
     token = add_key(url, "marketing", ["lists"], None, AT)
-    app = create_app(settings_for(own_place))
-    app.state.current.refresh()
+    app = started(own_place)
     headers = {"Authorization": f"Bearer {token}"}
     return lambda query="": asker(app)("GET", f"/v1/lists/at_risk{query}", headers=headers)
 

@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 from pydantic_core import to_json
-from service_fixtures import PATIENCE_SECONDS, running
-from test_live import workers_of
+from service_fixtures import PATIENCE_SECONDS, running, workers_of
 
 from features.store import open_store
 from models.bundle import load_champions

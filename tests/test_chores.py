@@ -123,9 +123,8 @@ def test_a_store_put_in_the_place_of_the_old_one_is_served_though_its_generation
     assert asker(app)("GET", "/readyz").json()["problems"] == []
 
 
-def test_a_damaged_list_of_erased_customers_is_no_fault_of_the_request(own_place, settings_for, asker):
-    app = create_app(settings_for(own_place))
-    app.state.current.refresh()
+def test_a_damaged_list_of_erased_customers_is_no_fault_of_the_request(own_place, started, asker):
+    app = started(own_place)
     ask = asker(app)
     (own_place / "store" / "erased.json").write_text("{")
     answer = ask("POST", "/v1/events", json={"events": [{"customer_id": "ann", "ts": "2024-03-01", "amount": 20}]})

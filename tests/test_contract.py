@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from serving.app import create_app
 from serving.key_store import add_key
 from serving.keys import SCOPES
 
@@ -34,7 +33,7 @@ REFUSES_WELL_FORMED = {
 
 
 @pytest.fixture(scope="module")
-def schema(place, settings_for, tmp_path_factory):
+def schema(place, started, tmp_path_factory):
     """What the service says of itself, and a key that opens all of it; without the key, answers are 401.
 
     The shop is a copy: what is posted here, jobs and events among it, is not for other tests to find.
@@ -42,8 +41,7 @@ def schema(place, settings_for, tmp_path_factory):
     own = shutil.copytree(place, tmp_path_factory.mktemp("contract") / "shop")
     url = f"sqlite:///{tmp_path_factory.mktemp('keys')}/ritorno.db"
     token = add_key(url, "contract", list(SCOPES), None, AT)
-    app = create_app(settings_for(own, database=url))
-    app.state.current.refresh()
+    app = started(own, database=url)
     headers = {"Authorization": f"Bearer {token}"}
     described = schemathesis.openapi.from_asgi("/openapi.json", app, headers=headers)
     # a cursor of another list and more customers than fit are well-formed, and refused

@@ -73,10 +73,8 @@ def tokens(guarded_by):
 
 
 @pytest.fixture(scope="module")
-def app(place, guarded_by, tokens, settings_for):
-    app = create_app(settings_for(place, database=guarded_by))
-    app.state.current.refresh()
-    return app
+def app(place, guarded_by, tokens, started):
+    return started(place, database=guarded_by)
 
 
 @pytest.fixture(scope="module")
@@ -213,17 +211,39 @@ def test_a_database_that_vanishes_or_breaks_opens_nothing_and_says_so(own_place)
     assert ring.problem is None
 
 
-def test_readyz_says_that_the_keys_cannot_be_read(own_place, settings_for, asker):
+def test_readyz_says_that_the_keys_cannot_be_read(own_place, started, asker):
     url = database_url(own_place / "store")
     add_key(url, "app", ["score"], None, AT)
-    app = create_app(settings_for(own_place))
-    app.state.current.refresh()
+    app = started(own_place)
     Path(url.removeprefix("sqlite:///")).unlink()
     app.state.keyring.refresh()
     ready = asker(app)("GET", "/readyz").json()
     assert ready["problems"] == [
         "keys: those last read go on. database: it was there and is gone. Put it back, or start the service again."
     ]
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:8000", "127.0.0.1:8000", "127.9.9.9", "localhost.", "[::1]", "[::1]:8000"]
+)
+def test_without_keys_whoever_calls_this_machine_by_its_own_names_is_answered(own_place, settings_for, asker, host):
+    app = create_app(settings_for(own_place))
+    assert asker(app)("GET", "/v1/nothing", headers={"Host": host}).status_code == 404
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "192.168.0.7"])
+@pytest.mark.parametrize("path", ["/v1/customers/a/scores", "/v1/lists/at_risk", "/metrics", "/openapi.json"])
+def test_without_keys_a_page_that_lets_its_name_point_here_is_told_nothing(own_place, settings_for, asker, host, path):
+    place = own_place
+    said = asker(create_app(settings_for(place)))("GET", path, headers={"Host": host})
+    assert said.status_code == 421
+    assert "--i-know" in said.json()["detail"]
+    assert asker(create_app(settings_for(place)))("GET", "/healthz", headers={"Host": host}).status_code == 200
+    known = asker(create_app(settings_for(place, any_host=True)))("GET", path, headers={"Host": host})
+    assert known.status_code != 421
+    token = add_key(database_url(place / "store"), "app", ["score"], None, AT)
+    headers = {"Host": host, "Authorization": f"Bearer {token}"}
+    assert asker(create_app(settings_for(place)))("GET", path, headers=headers).status_code != 421
 
 
 def test_sqlalchemy_is_loaded_only_where_there_are_keys(own_place, settings_for):

@@ -1,66 +1,21 @@
-"""Posted events: durable when acknowledged, seen by the next score in every process, counted once, folded safely."""
+"""Posted events: judged one by one, seen by the next score in every process, counted once."""
 
-import asyncio
-import contextlib
 import datetime as dt
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
-import httpx
 import numpy as np
 import pandas as pd
-import pytest
-from service_fixtures import workers_of
+from live_fixtures import NOW, order, orders_of, post
 
 from features.doctor import examine
 from features.events import COLUMNS
 from features.ingest import to_log
 from features.log import merge
-from features.store import open_store
-from features.table import instant
-from serving import journal
-from serving.__main__ import main
-from serving.app import create_app
-from serving.errors import NotStored
 from serving.fold import fold
-from serving.journal import Reader
-from serving.live import Live
 
 pytest_plugins = ["serving_fixtures"]
 
-ROOT = Path(__file__).parents[1]
-NOW = instant("2027-01-01")
 SCORED_AT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-
-
-@pytest.fixture
-def app(own_place, settings_for):
-    return started(own_place, settings_for)
-
-
-def started(place, settings_for):
-    app = create_app(settings_for(place))
-    app.state.current.refresh()
-    return app
-
-
-def post(ask, *events):
-    return ask("POST", "/v1/events", json={"events": list(events)})
-
-
-def order(customer_id, amount=20, ts="2024-05-01T12:00:00Z", **more):
-    return {"customer_id": customer_id, "ts": ts, "amount": amount, **more}
-
-
-def orders_of(ask, customer_id):
-    return ask("GET", f"/v1/customers/{customer_id}/scores").json()["evidence"]["orders"]
 
 
 def extended(scorer, events):
@@ -138,8 +93,8 @@ def test_who_follows_cursors_while_orders_come_meets_everybody_still_on_the_list
     assert members[3]["rank"] == 2  # of those still on the list only one stands before her
 
 
-def test_another_process_sees_what_this_one_acknowledged(own_place, settings_for, asker, records):
-    one, other = (asker(started(own_place, settings_for)) for _ in range(2))
+def test_another_process_sees_what_this_one_acknowledged(own_place, started, asker, records):
+    one, other = (asker(started(own_place)) for _ in range(2))
     name, before = records[0].customer_id, records[0].evidence.orders
     assert orders_of(other, name) == before
     for number in range(1, 4):
@@ -221,189 +176,3 @@ def test_more_than_a_thousand_events_are_a_413_and_no_json_a_415(app, asker):
     assert (answer.status_code, "found 1,001, expected at most 1,000" in answer.json()["detail"]) == (413, True)
     assert ask("POST", "/v1/events", content=b"{}").status_code == 415
     assert ask("POST", "/v1/events", json={"events": [{"ts": "2024-05-01"}]}).status_code == 422
-
-
-# ---------------------------------------------------------------- durable
-
-
-def test_a_new_process_knows_what_was_acknowledged_and_passes_over_a_torn_line(own_place, settings_for, asker):
-    post(asker(started(own_place, settings_for)), order("ann"))
-    [segment] = journal.segments(own_place / "store" / "live")
-    whole = segment.read_bytes()
-    segment.write_bytes(whole + whole[: len(whole) // 2])  # killed while it wrote the next
-    ask = asker(started(own_place, settings_for))
-    assert orders_of(ask, "ann") == 1
-    assert post(ask, order("ann", 3), order("bob")).json()["accepted"] == 2
-    assert orders_of(asker(started(own_place, settings_for)), "ann") == 2
-
-
-WRITER = """
-import sys, time
-from pathlib import Path
-from serving.live import Live
-live = Live(Path(sys.argv[1]))
-for i in range(100_000):
-    event = {"customer_id": f"c{i}", "ts": "2024-05-01", "event": "order_completed", "amount": i}
-    live.post({"at": 0, "keys": [i], "stored": [], "events": [event]}).result()
-    print(i, flush=True)
-"""
-
-
-def test_nothing_acknowledged_is_lost_when_the_process_is_killed(tmp_path):
-    for round_ in range(3):
-        folder = tmp_path / str(round_)
-        with subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True, env=os.environ
-        ) as writer:
-            acknowledged = [writer.stdout.readline() for _ in range(20 + 13 * round_)]
-            writer.send_signal(signal.SIGKILL)
-            acknowledged += writer.stdout.read().split("\n")
-        numbers = {int(line) for line in acknowledged if line.strip().isdigit()}
-        written = {entry["keys"][0] for entry in Reader(folder).read()}
-        assert numbers <= written
-
-
-def test_a_full_disk_is_a_503_that_says_so_and_nothing_is_acknowledged(app, asker, monkeypatch):
-    def full(folder, lines):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(journal, "append", full)  # a full disk cannot be had in a test
-    ask = asker(app)
-    answer = post(ask, order("ann"))
-    assert (answer.status_code, "No space left" in answer.json()["detail"]) == (503, True)
-    assert ask("GET", "/v1/customers/ann/scores").status_code == 404
-
-
-def test_requests_that_come_together_share_a_wait_for_the_disk(own_place, settings_for, monkeypatch):
-    app, waits = started(own_place, settings_for), []
-    append = journal.append
-    monkeypatch.setattr(journal, "append", lambda folder, lines: (waits.append(len(lines)), append(folder, lines))[1])
-
-    async def all_at_once():
-        transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            sent = [client.post("/v1/events", json={"events": [order(f"c{i}")]}) for i in range(60)]
-            return await asyncio.gather(*sent)
-
-    answers = asyncio.run(all_at_once())
-    assert all(answer.json()["accepted"] == 1 for answer in answers)
-    assert sum(waits) == 60
-    assert len(waits) < 60
-
-
-def test_an_unwritable_folder_refuses_with_a_sentence(tmp_path):
-    (tmp_path / "live").write_text("a file")
-    entry = {"at": 0, "keys": [1], "stored": [], "events": [order("ann")]}
-    with pytest.raises(NotStored, match="None of this request is stored"):
-        Live(tmp_path / "live").post(entry).result(timeout=10)
-
-
-# ---------------------------------------------------------------- folded
-
-
-def test_a_fold_brings_them_into_the_store_and_empties_the_journal(own_place, settings_for, asker, records):
-    app = started(own_place, settings_for)
-    ask, name = asker(app), records[2].customer_id
-    before = orders_of(ask, name)
-    post(ask, order(name), order(name), order("ann", channel="zeppelin", event="order_completed"))
-    post(ask, order(name), order(name, 3))
-    events = open_store(own_place / "store").n_events
-    folded = fold(own_place / "store", NOW)
-    assert (folded.added, folded.known, folded.quarantine) == (4, 0, None)
-    assert open_store(own_place / "store").n_events == events + 4
-    assert [path.stat().st_size for path in journal.segments(own_place / "store" / "live")] == [0]
-    assert orders_of(ask, name) == before + 3  # before the service has the new generation
-    app.state.current.refresh()
-    assert app.state.current.live.customers() == []
-    assert orders_of(ask, name) == before + 3
-    assert fold(own_place / "store", NOW).added == 0
-
-
-def test_scores_are_the_same_before_and_after_a_fold(own_place, settings_for, asker, records):
-    app = started(own_place, settings_for)
-    names = [record.customer_id for record in records[:40]]
-    day = str(app.state.current.scorer.day)  # so that nobody's as_of moves
-    post(asker(app), *[order(name, i + 1, day) for i, name in enumerate(names)])
-    before = app.state.current.fresh.many(names, SCORED_AT)
-    fold(own_place / "store", NOW)
-    app.state.current.refresh()
-    after = app.state.current.fresh.many(names, SCORED_AT)
-    for one, other in zip(before, after, strict=True):
-        for part in ("evidence", "next_stage", "clv", "value_at_risk", "stage_entered_at", "contactable", "score_id"):
-            if part == "clv":  # a tier is among all, and who else has ordered counts only once they are in the store
-                one["clv"].pop("value_tier"), other["clv"].pop("value_tier")
-            assert one[part] == other[part]
-        assert one["churn"]["probability"] == other["churn"]["probability"]
-
-
-def test_a_fold_killed_before_it_cleans_up_changes_nothing_the_next_time(own_place, settings_for, asker, monkeypatch):
-    ask = asker(started(own_place, settings_for))
-    post(ask, order("ann"), order("ann"))
-    [segment] = journal.segments(own_place / "store" / "live")
-    text = segment.read_bytes()
-    fold(own_place / "store", NOW)
-    segment.write_bytes(text)  # as if it had not come to remove it
-    again = fold(own_place / "store", NOW)
-    assert (again.added, again.known) == (0, 2)
-    assert not segment.exists()
-
-
-def test_an_event_that_comes_during_a_fold_stays_for_the_next(own_place, settings_for, asker):
-    ask = asker(started(own_place, settings_for))
-    post(ask, order("ann"))
-    journal.closed(own_place / "store" / "live")
-    post(ask, order("ann", 5), order("ann"))
-    assert fold(own_place / "store", NOW).added == 2
-    assert orders_of(asker(started(own_place, settings_for)), "ann") == 2
-
-
-def test_fold_as_a_command(own_place, settings_for, asker, capsys):
-    post(asker(started(own_place, settings_for)), order("ann"))
-    assert main(["fold", "--store", str(own_place / "store")]) == 0
-    assert "1 posted events added" in capsys.readouterr().out
-
-
-def test_a_line_of_the_journal_is_json_with_a_checksum(own_place, settings_for, asker):
-    post(asker(started(own_place, settings_for)), order("ann"))
-    [segment] = journal.segments(own_place / "store" / "live")
-    checksum, text = segment.read_bytes().rstrip(b"\n").split(b" ", 1)
-    assert len(checksum) == 8
-    assert json.loads(text)["events"][0]["customer_id"] == "ann"
-
-
-# ---------------------------------------------------------------- several processes
-
-
-def test_a_killed_worker_is_replaced_and_what_one_acknowledged_all_see(own_place, records):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    store, name = own_place / "store", records[3].customer_id
-    line = [sys.executable, "-m", "serving", "api", "--store", str(store), "--port", str(port)]
-    with subprocess.Popen([*line, "--workers", "2", "--no-publish"], cwd=ROOT) as service:
-        try:
-            address = f"http://127.0.0.1:{port}"
-            ready(address)
-            children = workers_of(service.pid)
-            assert len(children) == 2
-            answer = httpx.post(f"{address}/v1/events", json={"events": [order(name)]}, timeout=30)
-            assert answer.json()["accepted"] == 1
-            for child in children:
-                os.kill(child, signal.SIGKILL)
-                ready(address)
-                for _ in range(4):  # each on a connection of its own, so of either worker
-                    record = httpx.get(f"{address}/v1/customers/{name}/scores", timeout=30).json()
-                    assert record["evidence"]["orders"] == records[3].evidence.orders + 1
-        finally:
-            service.terminate()
-
-
-def ready(address):
-    """Wait until it answers."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"{address}/readyz", timeout=5).status_code == 200:
-                return
-        time.sleep(0.1)
-    raise AssertionError("it does not answer")

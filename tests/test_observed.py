@@ -31,13 +31,6 @@ ORDER = {"ts": "2024-03-01", "amount": 20}
 
 
 @pytest.fixture
-def app(own_place, settings_for):
-    app = create_app(settings_for(own_place))
-    app.state.current.refresh()
-    return app
-
-
-@pytest.fixture
 def lines(caplog):
     """`lines()`: what has been logged so far, each line read as the object that it is."""
     caplog.set_level(logging.INFO, requests.name)
@@ -116,13 +109,12 @@ def test_an_exception_in_any_log_line_keeps_its_places_and_not_its_message():
 # ---------------------------------------------------------------- nothing personal
 
 
-def test_neither_logs_nor_metrics_hold_an_id_a_key_or_an_email(own_place, settings_for, asker, lines, records):
+def test_neither_logs_nor_metrics_hold_an_id_a_key_or_an_email(own_place, started, asker, lines, records):
     """A run through every route with ids, keys and e-mails that are known, in every place a request has."""
     url = database_url(own_place / "store")
     token = add_key(url, "shop-backend", ["score", "lists", "models"], None, AT)
     wrong = "ritorno_00000000_thisIsNobodysKeyAtAll"
-    app = create_app(settings_for(own_place))
-    app.state.current.refresh()
+    app = started(own_place)
     names = [record.customer_id for record in records if record.activity_status == "at_risk"]
     emails = ["ann@example.com", "bob%40example.com"]
     for secret in (token, wrong):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from pydantic_core import to_json
 from service_fixtures import PATIENCE_SECONDS, running
-from serving_fixtures import BUNDLE, VERSIONS
+from serving_fixtures import BUNDLE, write_bundle
 
 from features.doctor import examine
 from features.events import COLUMNS
@@ -21,7 +21,6 @@ from models.bundle import MODELS, load_champions
 from serving.scoring import Scorer
 from training.dataset import assemble
 from training.fit import Fit
-from training.registry import write_model
 from training.simulate import simulate
 
 pytestmark = pytest.mark.slow
@@ -40,10 +39,7 @@ def scorer(tmp_path_factory):
     write_store(log, root / "store")
     dataset = assemble(log, str(log.data_through))
     fit = Fit(dataset, dataset.policy.horizon_days)
-    for name in MODELS:
-        write_model(fit.make(name), root / "bundle" / BUNDLE / name)
-    (root / "bundle" / BUNDLE / "manifest.json").write_text(json.dumps({"models": VERSIONS}))
-    (root / "bundle" / "CURRENT").write_text(BUNDLE)
+    write_bundle({name: fit.make(name) for name in MODELS}, root / "bundle")
     return Scorer.of(log, load_champions(root / "bundle" / BUNDLE)), root
 
 

@@ -34,18 +34,12 @@ pytest_plugins = ["serving_fixtures"]
 AT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 NOW_US = int(AT.timestamp() * 1_000_000)
 CSV = {"Content-Type": "text/csv"}
+LONG = "y" * 200_000  # longer than the csv module takes by itself
 
 
 @pytest.fixture
 def at(own_place, settings_for):
     return settings_for(own_place)
-
-
-@pytest.fixture
-def app(at):
-    app = create_app(at)
-    app.state.current.refresh()
-    return app
 
 
 @pytest.fixture
@@ -92,8 +86,9 @@ def test_an_erased_customer_is_in_no_file_any_more_and_the_receipt_says_how_many
     everybody = ask("POST", "/v1/scores/jobs?everybody=true").json()["job_id"]
     hers = ask("POST", "/v1/scores/jobs", content=f"customer_id\n{name}\n", headers=CSV).json()["job_id"]
     others = ask("POST", "/v1/scores/jobs", content="customer_id\nbob\n", headers=CSV).json()["job_id"]
+    ask("POST", "/v1/scores", json={"customer_ids": [name]}, headers={"Idempotency-Key": "once"})
     work_off(at)
-    (at.store / "quarantine-1.csv").write_text(f"customer_id,ts,reason\n{name},x,bad\nbob,y,bad\n{name},z,bad\n")
+    (at.store / "quarantine-1.csv").write_text(f"customer_id,ts,reason\n{name},x,bad\nbob,{LONG},bad\n{name},z,bad\n")
     assert files_with(own_place, name)
     receipt = erase(ask, at, name)
     assert rows(receipt) == {
@@ -102,7 +97,7 @@ def test_an_erased_customer_is_in_no_file_any_more_and_the_receipt_says_how_many
     assert files_with(own_place, name) == []
     assert [job.job_id for job in Jobs(at.jobs).all()] == [others]
     assert {everybody, hers} & {path.name for path in at.jobs.iterdir()} == set()
-    assert (at.store / "quarantine-1.csv").read_text() == "customer_id,ts,reason\nbob,y,bad\n"
+    assert (at.store / "quarantine-1.csv").read_text() == f"customer_id,ts,reason\nbob,{LONG},bad\n"
     assert "warehouse" in receipt["not_covered"]
 
 
@@ -304,6 +299,18 @@ def test_the_key_of_her_id_is_the_one_in_the_kept_scores(shop):
 
     keys = id_keys(shop.ids.blob, shop.ids.ends)
     assert keys_of([shop.ids[5]])[0] == keys[5]
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"receipt": 1}', "\xff"])
+def test_a_damaged_request_is_told_and_stops_no_other(ask, at, app, her, content):
+    erase(ask, at, "someone")
+    [path] = (at.store / "privacy").glob("*.json")
+    path.write_bytes(content.encode("latin-1"))
+    app.state.current.refresh()
+    assert ask("GET", f"/v1/privacy/requests/{path.stem}").status_code == 404
+    assert any(str(path) in problem for problem in ask("GET", "/readyz").json()["problems"])
+    assert "ritorno_erasures_waiting 0.0" in ask("GET", "/metrics").text
+    assert rows(erase(ask, at, her.customer_id))["events"] > 0
 
 
 def test_an_erasure_asked_for_again_while_it_waits_is_the_same(own_place):

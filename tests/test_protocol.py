@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import json
+import os
+import time
 
 import httpx
 import numpy as np
@@ -10,9 +12,9 @@ import pytest
 
 from features.store import write_store
 from serving.accepted import accepts
-from serving.app import create_app
+from serving.answered import KEPT_BYTES, KEPT_SECONDS, Answers
 from serving.cursors import cursor, offset_of
-from serving.idempotency import KEPT_BYTES, KEPT_SECONDS, Idempotency
+from serving.idempotency import Idempotency
 from serving.problems import Gone
 from serving.time_limit import TimeLimit
 from serving.unchanged import Unchanged, etag, names
@@ -72,40 +74,76 @@ def posts(app, *keys):
     """The answers to POSTs with these Idempotency-Keys, sent at once."""
 
     async def all_of_them():
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as client:
             sent = (client.post("/x", content=b"same", headers={"Idempotency-Key": key}) for key in keys)
             return await asyncio.gather(*sent)
 
     return asyncio.run(all_of_them())
 
 
-def test_two_at_the_same_time_are_done_once():
+def test_two_at_the_same_time_are_done_once(tmp_path):
     service = Service()
-    answers = posts(Idempotency(service), "k", "k", "k", "other")
+    answers = posts(Idempotency(service, tmp_path / "answers"), "k", "k", "k", "other")
     assert service.done == 2
-    assert [answer.text for answer in answers] == ["1 ", "1 ", "1 ", "2 "]
+    kept = {answer.text for answer in answers[:3]}
+    assert (len(kept), answers[3].text not in kept) == (1, True)
+    assert [answer.headers.get("idempotency-replayed") for answer in answers].count("true") == 2
 
 
-def test_what_failed_may_be_tried_again():
+def test_another_worker_and_the_next_one_after_a_restart_give_the_first_answer(tmp_path):
+    first, second = Service(), Service()
+    for service in (first, second):
+        assert posts(Idempotency(service, tmp_path / "answers"), "k")[0].text == "1 "
+    assert (first.done, second.done) == (1, 0)
+
+
+def test_what_failed_may_be_tried_again(tmp_path):
     service = Service(failures=1)
-    answers = posts(Idempotency(service), "k", "k", "k")
+    answers = posts(Idempotency(service, tmp_path / "answers"), "k", "k", "k")
     assert sorted(answer.status_code for answer in answers) == [200, 200, 500]
     assert service.done == 2
 
 
-def test_answers_are_kept_for_an_hour_and_to_a_size():
-    clock = [0.0]
+def test_an_answer_cut_short_by_a_kill_or_a_full_disk_counts_as_none(tmp_path):
     service = Service()
-    app = Idempotency(service, lambda: clock[0])
+    app = Idempotency(service, tmp_path)
     posts(app, "k")
-    clock[0] = KEPT_SECONDS
-    assert posts(app, "k")[0].text == "1 "
-    clock[0] += 1
-    assert posts(app, "k")[0].text == "2 "
-    large = Idempotency(Service(size=KEPT_BYTES // 2))
-    posts(large, "a"), posts(large, "b"), posts(large, "c")
-    assert posts(large, "c")[0].text.strip() == "3"
-    assert posts(large, "a")[0].text.strip() == "4"
+    [path] = tmp_path.iterdir()
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        assert posts(app, "k")[0].text.strip() == str(service.done)
+    assert service.done == 1 + len(whole)
+
+
+def test_where_nothing_can_be_kept_each_is_answered_anew(tmp_path):
+    (tmp_path / "answers").write_text("no folder")
+    service = Service()
+    assert [answer.status_code for answer in posts(Idempotency(service, tmp_path / "answers"), "k", "k")] == [200, 200]
+    assert service.done == 2
+
+
+def test_answers_are_kept_for_an_hour(tmp_path):
+    service = Service()
+    app = Idempotency(service, tmp_path)
+    posts(app, "k")
+    [path] = tmp_path.iterdir()
+    for age, done in ((KEPT_SECONDS - 60, 1), (KEPT_SECONDS + 1, 2)):
+        at = time.time() - age
+        os.utime(path, (at, at))
+        assert posts(app, "k")[0].text.strip() == str(done)
+    at = time.time() - KEPT_SECONDS - 1
+    os.utime(path, (at, at))
+    Answers(tmp_path).forget()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_answers_are_kept_to_a_size_the_newest_longest(tmp_path):
+    app = Idempotency(Service(size=KEPT_BYTES // 2), tmp_path)
+    for key in "abc":
+        posts(app, key)
+    Answers(tmp_path).forget()
+    assert [posts(app, key)[0].text.strip() for key in "ca"] == ["3", "4"]
 
 
 # ---------------------------------------------------------------- ETag
@@ -158,7 +196,7 @@ def test_an_answer_in_pieces_is_put_together_before_it_is_compared():
 
     async def get():
         async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=Unchanged(pieces)), base_url="http://t"
+            transport=httpx.ASGITransport(app=Unchanged(pieces)), base_url="http://localhost"
         ) as client:
             return await client.get("/v1/x")
 
@@ -179,9 +217,8 @@ def test_following_the_cursor_meets_everybody_once(ask):
     assert page["next_offset"] is None
 
 
-def test_a_cursor_of_a_list_that_has_changed_is_a_410_that_says_what_to_do(own_place, settings_for, asker, scorer):
-    app = create_app(settings_for(own_place))
-    app.state.current.refresh()
+def test_a_cursor_of_a_list_that_has_changed_is_a_410_that_says_what_to_do(own_place, started, asker, scorer):
+    app = started(own_place)
     word = asker(app)("GET", "/v1/lists/at_risk?limit=2").json()["next_cursor"]
     write_store(scorer.log.slice(np.arange(scorer.log.n_customers - 1)), own_place / "store")
     app.state.current.refresh()
@@ -254,7 +291,7 @@ def test_an_answer_that_takes_too_long_is_a_503_that_says_what_to_do():
 
     async def get():
         app = TimeLimit(slow, seconds=0.01)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as client:
             return await client.get("/v1/scores")
 
     answer = asyncio.run(get())

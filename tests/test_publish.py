@@ -4,22 +4,19 @@ import json
 import os
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
 import pytest
+from service_fixtures import running
 
 from features.store import open_store
 from models.bundle import MODELS, load_champions
 from serving import bundles
 from serving.__main__ import main
-from serving.app import create_app
 from serving.errors import PublishError, Refused
 from serving.publish import _Attempt, publish, watch
 from serving.publisher import Publisher
@@ -47,10 +44,9 @@ def test_a_promotion_flips_the_pointer_and_a_rollback_flips_it_back(root):
     assert publish(root) == root / FIRST == bundles.current(root)
 
 
-def test_a_broken_champion_leaves_the_old_one_serving_and_readyz_says_why(root, shelf, asker, settings_for):
+def test_a_broken_champion_leaves_the_old_one_serving_and_readyz_says_why(root, shelf, asker, started):
     publish(root)
-    app = create_app(settings_for(shelf, bundle=root))
-    app.state.current.refresh()
+    app = started(shelf, bundle=root)
     registry.promote("churn", "3")
     with pytest.raises(PublishError, match=r"churn-3_transition-1_clv-1 cannot be served: .* away from XGBoost's own"):
         publish(root)
@@ -130,11 +126,10 @@ def test_pauses_after_failures_double_up_to_a_minute_and_last_for_ever_for_bad_c
     assert not attempt.is_due(1e9)
 
 
-def test_a_damaged_bundle_is_brought_anew_under_another_name(root, shelf, asker, settings_for):
+def test_a_damaged_bundle_is_brought_anew_under_another_name(root, shelf, asker, started):
     publish(root)
     (root / FIRST / "churn" / "model.json").write_text("{")
-    app = create_app(settings_for(shelf, bundle=root))
-    app.state.current.refresh()
+    app = started(shelf, bundle=root)
     waiting = asker(app)("GET", "/readyz")
     assert (waiting.status_code, len(waiting.json()["problems"])) == (503, 1)
     assert publish(root) == root / f"{FIRST}-2" == bundles.current(root)
@@ -150,20 +145,18 @@ def test_a_bundle_that_was_deleted_is_brought_anew_under_another_name(root):
     assert publish(root) == root / f"{FIRST}-2"  # the service looks again only where CURRENT says something new
 
 
-def test_a_damaged_bundle_is_a_503_that_says_what_is_wrong(own_place, settings_for, asker, caplog):
+def test_a_damaged_bundle_is_a_503_that_says_what_is_wrong(own_place, started, asker, caplog):
     (own_place / "bundle" / FIRST / "clv" / "card.json").unlink()
-    app = create_app(settings_for(own_place))
-    app.state.current.refresh()
+    app = started(own_place)
     answer = asker(app)("GET", "/v1/lists/at_risk")
     assert (answer.status_code, "holds no readable card.json" in answer.json()["detail"]) == (503, True)
     assert "being loaded" not in answer.json()["detail"]
     assert [record.exc_info for record in caplog.records if record.name == "serving.current"] in ([None], [False])
 
 
-def test_a_bundle_on_disk_that_is_damaged_leaves_the_old_scorer_in_place(root, shelf, asker, settings_for):
+def test_a_bundle_on_disk_that_is_damaged_leaves_the_old_scorer_in_place(root, shelf, asker, started):
     publish(root)
-    app = create_app(settings_for(shelf, bundle=root))
-    app.state.current.refresh()
+    app = started(shelf, bundle=root)
     (root / "half").mkdir()
     (root / "CURRENT").write_text("half")
     app.state.current.refresh()
@@ -230,57 +223,44 @@ def test_a_command_publishes_where_nothing_is_published_yet_or_when_asked(root, 
 # ---------------------------------------------------------------- the whole service as a process
 
 
-@contextmanager
-def service(shelf, root):
-    """The API as a user starts it: its process and its address, ready."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    places = ["--store", str(shelf / "store"), "--bundle", str(root), "--port", str(port), "--poll", "0.2"]
-    line = [sys.executable, "-m", "serving", "api", *places, "--stale-after", "36500"]
-    process = subprocess.Popen(line, env=environment())
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(lambda: get(f"{address}/readyz")["status"] == "ready")
-        yield process, address
-    finally:
-        process.kill()
-        process.wait()
+def following(shelf, root):
+    """The API as a user starts it, following the registry."""
+    return running(shelf / "store", "--bundle", str(root), "--poll", "0.2", publish=True)
 
 
 def test_a_running_service_answers_with_a_promoted_model_without_a_restart_or_a_failed_request(root, shelf):
     customer = open_store(shelf / "store").ids[0]
-    with service(shelf, root) as (process, address):  # nothing was published: it did so itself
-        assert version_of(address, customer) == "1"
-        (publisher,) = child_ids(process.pid)
+    with following(shelf, root) as service:  # nothing was published: it did so itself
+        assert version_of(service.url, customer) == "1"
+        (publisher,) = child_ids(service.process.pid)
         registry.promote("churn", "2")
         deadline = time.monotonic() + 30
-        while version_of(address, customer) == "1":  # every answer on the way is an answer
+        while version_of(service.url, customer) == "1":  # every answer on the way is an answer
             assert time.monotonic() < deadline
-        assert version_of(address, customer) == "2"
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        assert version_of(service.url, customer) == "2"
+        service.process.send_signal(signal.SIGTERM)
+        service.process.wait(20)
     wait_for(lambda: is_gone(publisher), seconds=10)
 
 
 def test_the_publisher_does_not_outlive_a_killed_service(root, shelf):
     publish(root)
-    with service(shelf, root) as (process, _):
-        (publisher,) = child_ids(process.pid)
-        process.kill()
+    with following(shelf, root) as service:
+        (publisher,) = child_ids(service.process.pid)
+        service.process.kill()
     wait_for(lambda: is_gone(publisher), seconds=10)
 
 
 def test_a_publisher_that_died_is_reported_and_started_again(root, shelf):
     customer = open_store(shelf / "store").ids[0]
     publish(root)
-    with service(shelf, root) as (process, address):
-        assert get(f"{address}/readyz")["problems"] == []
-        (publisher,) = child_ids(process.pid)
+    with following(shelf, root) as service:
+        assert get(f"{service.url}/readyz")["problems"] == []
+        (publisher,) = child_ids(service.process.pid)
         os.kill(publisher, signal.SIGKILL)
-        wait_for(lambda: "publisher: it ended with code -9" in str(get(f"{address}/readyz")["problems"]))
+        wait_for(lambda: "publisher: it ended with code -9" in str(get(f"{service.url}/readyz")["problems"]))
         registry.promote("churn", "2")
-        wait_for(lambda: version_of(address, customer) == "2")  # by its successor
+        wait_for(lambda: version_of(service.url, customer) == "2")  # by its successor
 
 
 def test_a_publisher_is_started_again_until_it_lasts_and_none_remains(tmp_path):

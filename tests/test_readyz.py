@@ -56,11 +56,8 @@ def test_without_models_it_waits_and_says_how_to_get_them(own_place, settings_fo
     assert "python -m training fit" in said["problems"][0]
 
 
-def test_a_store_of_a_newer_format_is_refused_at_start_and_left_aside_while_running(
-    own_place, settings_for, asker, capsys
-):
-    app = create_app(settings_for(own_place))
-    app.state.current.refresh()
+def test_a_store_of_a_newer_format_is_refused_at_start_and_left_aside_while_running(own_place, started, asker, capsys):
+    app = started(own_place)
     store = own_place / "store"
     newer = store / "generation-900000"
     (store / (store / "CURRENT").read_text().strip()).rename(newer)

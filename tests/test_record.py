@@ -14,7 +14,6 @@ from features.store import open_store, write_store
 from features.table import instant
 from serving.__main__ import main
 from serving.actions import RULES, action
-from serving.app import create_app
 from serving.population import TIERS
 from serving.previous import before, forget, keep, scores_folder
 from serving.scoring import Scorer
@@ -58,9 +57,8 @@ def test_her_last_score_in_the_history_is_her_score_and_the_others_are_those_of_
         ).replace(day=1)
 
 
-def test_a_posted_order_is_in_the_history_at_once(own_place, settings_for, asker, records):
-    app = create_app(settings_for(own_place))
-    app.state.current.refresh()
+def test_a_posted_order_is_in_the_history_at_once(own_place, started, asker, records):
+    app = started(own_place)
     ask = asker(app)
     her = next(record for record in records if record.activity_status == "lapsed" and record.evidence.orders > 1)
     day = her.data_through.isoformat()
@@ -117,9 +115,8 @@ def test_one_customers_word_is_not_anothers(log_of):
     assert said == [True, None, False]
 
 
-def test_the_record_says_so_in_look_up_and_with_posted_events(own_place, settings_for, asker, records):
-    app = create_app(settings_for(own_place))
-    app.state.current.refresh()
+def test_the_record_says_so_in_look_up_and_with_posted_events(own_place, started, asker, records):
+    app = started(own_place)
     ask = asker(app)
     her = next(record for record in records if record.contactable["email"] is not False)
     path = f"/v1/customers/{her.customer_id}/scores"
@@ -192,13 +189,12 @@ def test_other_models_make_other_ids(place, shop, scorer, records):
 
 
 @pytest.fixture
-def two_days(own_place, shop, settings_for):
+def two_days(own_place, shop, started):
     """A shop scored as of a week before its last day, then as of its last: the service, and that earlier scorer."""
     week = instant(str(shop.data_through - 7))
     (own_place / "bundle" / "scores").exists() and shutil.rmtree(own_place / "bundle" / "scores")
     write_store(shop.until(week), own_place / "store")
-    app = create_app(settings_for(own_place))
-    app.state.current.refresh()
+    app = started(own_place)
     earlier = app.state.current.scorer
     write_store(shop, own_place / "store")
     app.state.current.refresh()
@@ -291,11 +287,10 @@ def test_a_damaged_file_of_an_earlier_day_is_as_good_as_none(scorer, tmp_path, d
     assert before(folder, scorer.log, scorer.as_of) is None
 
 
-def test_a_bundle_folder_that_takes_nothing_is_no_reason_not_to_answer(own_place, settings_for, caplog):
+def test_a_bundle_folder_that_takes_nothing_is_no_reason_not_to_answer(own_place, started, caplog):
     (own_place / "bundle" / "scores").exists() and shutil.rmtree(own_place / "bundle" / "scores")
     (own_place / "bundle" / "scores").write_text("a file in its place")
-    app = create_app(settings_for(own_place))
-    app.state.current.refresh()
+    app = started(own_place)
     assert app.state.current.is_ready
     assert "cannot be kept" in caplog.text
     assert open_store(own_place / "store").n_customers

@@ -16,7 +16,6 @@ from features.table import build, instant
 from models import drift as model_drift
 from models.bundle import load_champions
 from models.transition import NAMES as STATE_NAMES
-from serving.app import create_app
 from serving.audit import entries
 from serving.channels import channel_metrics
 from serving.drift import drifts
@@ -214,10 +213,9 @@ def test_cursors_meet_everybody_once_and_belong_to_one_list(ask):
     assert ask("GET", "/v1/lists/advocates", params={"limit": 7, "cursor": word}).status_code == 410
 
 
-def test_as_csv_in_italian_and_recorded(own_place, settings_for, asker):
+def test_as_csv_in_italian_and_recorded(own_place, started, asker):
     token = add_key(database_url(own_place / "store"), "crm", ["lists"], None, AT)
-    app = create_app(settings_for(own_place))
-    app.state.current.refresh()
+    app = started(own_place)
     headers = {"Authorization": f"Bearer {token}", "Accept": "text/csv"}
     answer = asker(app)("GET", "/v1/lists/champions?lang=it", headers=headers)
     rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
@@ -227,9 +225,8 @@ def test_as_csv_in_italian_and_recorded(own_place, settings_for, asker):
     assert all(row["reason"].startswith(("Ordina", "Ordinava")) for row in rows)
 
 
-def test_who_orders_leaves_the_lists_that_an_order_ends_and_no_other(own_place, settings_for, asker):
-    app = create_app(settings_for(own_place))
-    app.state.current.refresh()
+def test_who_orders_leaves_the_lists_that_an_order_ends_and_no_other(own_place, started, asker):
+    app = started(own_place)
     ask = asker(app)
     lapsed, champion = (listed(ask, name)[0]["customer_id"] for name in ("win_back", "champions"))
     day = app.state.current.scorer.day.isoformat()
@@ -320,9 +317,8 @@ def test_cards_hold_shares_and_nobodys_own_row(scorer):
     assert len(kept) < 60_000
 
 
-def test_the_doctors_words_at_the_last_load_are_kept_and_told(own_place, settings_for, asker, tmp_path, capsys):
-    ask = asker(app := create_app(settings_for(own_place)))
-    app.state.current.refresh()
+def test_the_doctors_words_at_the_last_load_are_kept_and_told(own_place, started, asker, tmp_path, capsys):
+    ask = asker(app := started(own_place))
     assert ask("GET", "/v1/data-quality").json()["last_load"] is None
     scorer = app.state.current.scorer
     file = tmp_path / "more.csv"

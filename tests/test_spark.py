@@ -1,10 +1,8 @@
 """On Spark as on one machine, to the bit: features, snapshots with labels, scores; several partitions, one skewed."""
 
 import datetime as dt
-import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
 from functools import partial
@@ -16,64 +14,25 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from serving_fixtures import BUNDLE, write_bundle
+from spark_fixtures import NEEDS_SPARK, NOW_US, local_table, messy, same_rows, sorted_rows, write_files
 
 import features.__main__
 import serving.__main__
 import training.__main__
-from features.batches import table_batch
-from features.errors import EventsError
 from features.ingest import load_log
-from features.mapping import ColumnMapping
-from features.table import build, instant, shop_policy
+from features.table import instant, shop_policy
 from models.bundle import load_champions
 from serving.csvs import score_row
 from serving.scoring import Scorer
-from training.registry import write_model
 from training.snapshots import snapshots
 
-HAS_JAVA = bool(os.environ.get("JAVA_HOME") or shutil.which("java"))
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(find_spec("pyspark") is None, reason="no pyspark here: pip install -r requirements-spark.lock"),
-    pytest.mark.skipif(not HAS_JAVA, reason="no Java here: apt-get install openjdk-17-jre-headless"),
-    pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas"),
-]
+pytest_plugins = ["spark_fixtures"]
+pytestmark = NEEDS_SPARK
 
 ROOT = Path(__file__).parent.parent
-NOW_US = instant("2030-01-01")
 SCORED_AT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 DAYS = ["2024-03-31", "2025-03-01", "2025-06-30"]
-
-
-@pytest.fixture(scope="module")
-def spark():
-    """Spark on two cores of this machine; a batch of rows ends in the middle of nearly every customer."""
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    from pyspark.sql import SparkSession
-
-    settings = {
-        "spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1", "spark.sql.shuffle.partitions": "3",
-        "spark.sql.execution.arrow.maxRecordsPerBatch": "500", "spark.sql.session.timeZone": "America/New_York",
-    }  # fmt: skip
-    builder = SparkSession.builder.master("local[2]").appName("tests")
-    for name, value in settings.items():
-        builder = builder.config(name, value)
-    session = builder.getOrCreate()
-    session.sparkContext.setLogLevel("ERROR")
-    yield session
-    session.stop()
-
-
-@pytest.fixture(scope="module")
-def gathered(spark):
-    """`gathered("events/", partitions=5)`: the log of some Parquet on Spark, as a command reads it."""
-    from features.spark_ingest import examine, gather, read
-
-    def log(events, partitions=None, **options):
-        return gather(examine(read(spark, str(events), options.get("mapping")), NOW_US), partitions)
-
-    return log
 
 
 @pytest.fixture(scope="module")
@@ -88,40 +47,6 @@ def events(simulated, tmp_path_factory):
 def shop(gathered, events):
     """It on Spark, in five partitions; and here."""
     return gathered(events, partitions=5), load_log(events, NOW_US)[0]
-
-
-def write_files(frame, folder, files=3):
-    folder.mkdir()
-    for i in range(files):
-        frame.iloc[i::files].to_parquet(folder / f"part-{i}.parquet", index=False)
-
-
-def sorted_rows(frame):
-    """Arrow, by customer and as_of."""
-    table = frame.toArrow() if hasattr(frame, "toArrow") else frame
-    keys = [name for name in ("customer_id", "as_of") if name in table.column_names]
-    return table.sort_by([(name, "ascending") for name in keys])
-
-
-def same_rows(frame, table):
-    """Equal to the bit, nulls and signs of zero included."""
-    found, wanted = sorted_rows(frame), sorted_rows(table)
-    assert found.column_names == wanted.column_names
-    assert found.num_rows == wanted.num_rows
-    for name in wanted.column_names:
-        assert _bits(found[name]) == _bits(wanted[name]), name
-    return True
-
-
-def _bits(column):
-    values = column.combine_chunks()
-    if pa.types.is_floating(values.type):
-        return values.is_null().to_pylist(), values.fill_null(0.0).to_numpy().view(np.int64).tolist()
-    return values.to_pylist()
-
-
-def local_table(log, days, policy):
-    return pa.Table.from_batches([table_batch(build(log, days, policy))])
 
 
 # ---------------------------------------------------------------- features
@@ -193,89 +118,6 @@ def test_one_customer_with_a_million_events_is_held_whole_and_the_others_are_not
     assert max(peaks) < 2_000
 
 
-# ---------------------------------------------------------------- rows as shops export them
-
-
-def messy():
-    """Rows of every trouble: bad ones, own names, messages sent again by her and by another, ties, ids as floats."""
-    header = ["customer_id", "ts", "event", "amount", "order_id", "channel", "message_id", "category", "quantity"]
-    nine = "2024-01-05T09:00:00"
-    rows = [
-        (1.0, "2023-12-01", "order_completed", 10, "A", "web", "m1", "shoes", 2),
-        (1.0, "2024-02-01", "Order Refunded", -4, "A", "web", "m2", None, None),
-        (1.0, "2022-01-01", "order_completed", 99, "Z", "web", "m1", "hats", 1),  # m1 again, and earlier: not counted
-        (2.0, "2024-01-05", "order_completed", 7, "B", "kiosk", "m2", "shoes", 1),  # m2 is another's: not counted
-        (2.0, nine, "order_completed", 5, "C", "kiosk", None, "hats", 1),
-        (2.0, nine, "order_completed", 6, "D", "kiosk", None, "shoes", 1),
-        (2.0, nine, "order_completed", 5, "C", "kiosk", None, "hats", 1),  # alike, and no message: two orders
-        (2.0, nine, "order_completed", 5, "C", "kiosk", "m3", "hats", 1),
-        (2.0, nine, "order_completed", 5, "C", "kiosk", "m3", "hats", 1),
-        (3.0, nine, "nap", None, None, "phone booth", "m4", "belts", None),
-        (3.0, nine, "dance", None, None, "radio", "m5", "belts", None),
-        (3.0, "2024-03-01", "purchase", 12.5, None, None, "m6", None, 3),
-        (4.0, "soon", "order_completed", 3, None, None, "m7", None, None),
-        (None, "2024-03-01", "order_completed", 3, None, None, "m8", None, None),
-        (5.0, "2024-03-01", "order_completed", None, None, None, "m9", None, None),
-        (5.0, "2031-01-01", "order_completed", 3, None, None, "m10", None, None),
-    ]
-    return pd.DataFrame(rows, columns=header)
-
-
-def test_rows_as_shops_export_them_make_the_same_log(spark, tmp_path):
-    from features.spark_ingest import examine, gather, read
-
-    write_files(messy(), tmp_path / "events")
-    examined = examine(read(spark, str(tmp_path / "events")), NOW_US, max_bad_share=0.5)
-    there = gather(examined, partitions=4)
-    here, checkup = load_log(tmp_path / "events", NOW_US, max_bad_share=0.5)
-    assert list(here.ids) == ["1", "2", "3"]
-    assert (there.shop.events, there.shop.channels) == (here.events, here.channels)
-    assert (there.shop.categories, there.shop.first_ts) == (here.categories, here.first_ts)
-    policy = there.shop_policy("2024-06-30")
-    assert same_rows(there.build(["2024-06-30"], policy), local_table(here, ["2024-06-30"], policy))
-    said = {str(finding) for finding in checkup.findings}
-    assert {str(finding) for finding in examined.checkup.findings} <= said
-
-
-def test_bad_rows_are_set_aside_as_they_were_with_file_row_and_reason(spark, tmp_path):
-    from features.spark_ingest import examine, gather, read
-
-    write_files(messy(), tmp_path / "events")
-    examined = examine(read(spark, str(tmp_path / "events")), NOW_US)
-    bad = pd.DataFrame(examined.quarantine.toArrow().to_pylist()).sort_values("message_id")
-    assert [(Path(file).name, row) for file, row in zip(bad["file"], bad["row"], strict=True)] == [
-        ("part-0.parquet", 6), ("part-0.parquet", 5), ("part-1.parquet", 5), ("part-2.parquet", 5),
-    ]  # fmt: skip
-    assert bad["reason"].tolist() == [
-        "ts lies in the future", "ts is not a date like 2024-03-31 or 2024-03-31T18:05:00Z", "customer_id is empty",
-        "an order has no amount",
-    ]  # fmt: skip
-    assert bad["ts"].tolist() == ["2031-01-01", "soon", "2024-03-01", "2024-03-01"]
-    with pytest.raises(EventsError, match="4 bad rows of 16"):
-        gather(examined)
-
-
-@pytest.mark.parametrize("kind", ["int96", "micros", "zoned", "millis", "date"])
-def test_times_of_every_kind_are_the_instants_that_one_machine_reads(spark, gathered, tmp_path, kind):
-    at = pd.to_datetime(["2024-01-05 23:30:00", "2024-02-06 00:30:00"])
-    micros = pa.array(at.as_unit("us"))
-    times = {
-        "int96": micros, "micros": micros, "zoned": micros.cast(pa.timestamp("us", "Europe/Rome")),
-        "millis": micros.cast(pa.timestamp("ms")), "date": pa.array([day.date() for day in at]),
-    }  # fmt: skip
-    table = pa.table({"customer_id": ["ann", "bob"], "ts": times[kind], "amount": [1.0, 2.0]})
-    pq.write_table(table, tmp_path / "t.parquet", use_deprecated_int96_timestamps=kind == "int96")
-    there, (here, _) = gathered(tmp_path / "t.parquet"), load_log(tmp_path / "t.parquet", NOW_US)
-    assert sorted(row.ts for row in there.rows.collect()) == sorted(here.columns["ts"].tolist())
-
-
-def test_columns_of_other_names_are_mapped(gathered, tmp_path):
-    pd.DataFrame({"Client": ["ann"], "When": ["2024-01-05"], "Total.sum": [1.0]}).to_parquet(tmp_path / "t.parquet")
-    mapping = ColumnMapping({"customer_id": "Client", "ts": "When", "amount": "Total.sum"})
-    log = gathered(tmp_path / "t.parquet", mapping=mapping)
-    assert [(row.customer_id, row.amount_minor) for row in log.rows.collect()] == [("ann", 100)]
-
-
 def test_a_frame_that_is_no_file_is_read_like_one(spark, shop, events):
     from features.spark_ingest import examine, gather
 
@@ -283,22 +125,6 @@ def test_a_frame_that_is_no_file_is_read_like_one(spark, shop, events):
     there = gather(examine(raw, NOW_US), partitions=2)
     policy = shop_policy(shop[1], DAYS[-1])
     assert same_rows(there.build(DAYS[-1:], policy), local_table(shop[1], DAYS[-1:], policy))
-
-
-BAD = {
-    "nowhere": (lambda place: place / "nowhere", "Check the path"),
-    "times in nanoseconds": (lambda place: place / "nanos.parquet", "write times in microseconds"),
-    "columns of no log": (lambda place: place / "columns.parquet", "--map customer_id=THE_COLUMN"),
-}
-
-
-@pytest.mark.parametrize(("place", "message"), BAD.values(), ids=list(BAD))
-def test_what_cannot_be_read_is_said_in_a_sentence(gathered, tmp_path, place, message):
-    nanos = pa.array(pd.to_datetime(["2024-01-05"]).as_unit("ns"))
-    pq.write_table(pa.table({"customer_id": ["ann"], "ts": nanos, "amount": [1.0]}), tmp_path / "nanos.parquet")
-    pq.write_table(pa.table({"a": [1]}), tmp_path / "columns.parquet")
-    with pytest.raises(EventsError, match=message):
-        gathered(place(tmp_path))
 
 
 # ---------------------------------------------------------------- snapshots, scores
@@ -323,11 +149,7 @@ def test_snapshots_and_their_labels_are_those_that_a_fit_learns_from(shop, fit):
 def bundle(made, tmp_path_factory):
     """The fitted models as a published bundle."""
     root = tmp_path_factory.mktemp("bundle")
-    for name, model in made.items():
-        write_model(model, root / "first" / name)
-    versions = {name: {"version": "1", "alias": "champion", "run_id": ""} for name in made}
-    (root / "first" / "manifest.json").write_text(json.dumps({"models": versions}))
-    (root / "CURRENT").write_text("first")
+    write_bundle(made, root)
     return root
 
 
@@ -335,7 +157,7 @@ def test_every_score_is_the_one_that_serving_gives(shop, bundle):
     from serving.spark import scores
 
     there, here = shop
-    champions = load_champions(bundle / "first")
+    champions = load_champions(bundle / BUNDLE)
     scorer = Scorer.of(here, champions)
     wanted = [score_row(record) for record in scorer.score(range(here.n_customers), SCORED_AT)]
     found = sorted_rows(scores(there, champions, SCORED_AT)).to_pylist()

@@ -10,18 +10,16 @@ Rows for a card, all of windows that the model of their fold had not seen:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from features.lifecycle import Stage
 from models.transition import NAMES
 from training.backtest import OURS, Backtest
+from training.parts import groups, parts
 
 Row = dict[str, Any]
-Mask = npt.NDArray[np.bool_]
 
 
 def held_out(model: str, test: Backtest) -> list[Row]:
@@ -32,10 +30,9 @@ def held_out(model: str, test: Backtest) -> list[Row]:
 
 
 def _churn(test: Backtest) -> list[Row]:
-    churned, said = test.joined(lambda fold: fold.churned), 1 - test.forecast(OURS).purchase_probability
     return [
-        {**group, "rows": int(rows.sum()), "predicted": _mean(said[rows]), "seen": _mean(churned[rows])}
-        for group, rows in _groups(test)
+        {"by": part.kind, "group": part.name, "rows": part.customers, "predicted": part.predicted, "seen": part.seen}
+        for part in parts(test)
     ]
 
 
@@ -45,11 +42,12 @@ def _value(test: Backtest) -> list[Row]:
     inside, nothing = (low <= spend) & (spend <= high), spend <= 0
     return [
         {
-            **group, "rows": int(rows.sum()), "inside": _mean(inside[rows]), "nothing": _mean(nothing[rows]),
+            "by": kind, "group": name, "rows": int(rows.sum()),
+            "inside": _mean(inside[rows]), "nothing": _mean(nothing[rows]),
             "attainable": _mean(nothing[rows & (low <= 0)]) * _mean(low[rows] <= 0),
             "predicted": _mean(said[rows]), "seen": _mean(spend[rows]),
         }
-        for group, rows in _groups(test)
+        for kind, name, rows in groups(test)
     ]  # fmt: skip
 
 
@@ -63,16 +61,6 @@ def _states(test: Backtest) -> list[Row]:
         }
         for state in np.flatnonzero(came.sum(axis=1))
     ]  # fmt: skip
-
-
-def _groups(test: Backtest) -> Iterator[tuple[Row, Mask]]:
-    """Each month of as_of and each stage that somebody was in, with its rows."""
-    month = test.joined(lambda fold: np.full(len(fold.customer), fold.origin[:7]))
-    stage = test.joined(lambda fold: fold.stage)
-    for name in np.unique(month):
-        yield {"by": "month", "group": str(name)}, month == name
-    for code in np.unique(stage):
-        yield {"by": "stage", "group": Stage(code).name}, stage == code
 
 
 def _mean(values: npt.NDArray[np.generic]) -> float:

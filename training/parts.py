@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from features.lifecycle import Stage
 from training.backtest import OURS, Backtest
 
 Kind = Literal["month", "stage"]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -42,20 +44,24 @@ class Part:
 
 def parts(test: Backtest, rung: str = OURS) -> list[Part]:
     """Months in their order, then stages in theirs; of our forecasts, or another rung's."""
-    return [*_parts(test, "month", rung), *_parts(test, "stage", rung)] if test.folds else []
-
-
-def _parts(test: Backtest, kind: Kind, rung: str) -> Iterator[Part]:
+    if not test.folds:
+        return []
     churned, said = test.joined(lambda fold: fold.churned), 1 - test.forecast(rung).purchase_probability
     fold = np.repeat(np.arange(len(test.folds)), [len(fold.churned) for fold in test.folds])
-    if kind == "month":
-        group = np.array([fold.origin[:7] for fold in test.folds])[fold]
-        names = sorted(set(group.tolist()))
-    else:
-        code = test.joined(lambda fold: fold.stage)
-        group = np.array([stage.name for stage in Stage])[code]
-        names = [stage.name for stage in Stage if stage in code]
-    for name in names:
-        rows = group == name
-        largest = int(np.bincount(fold[rows]).max())
-        yield Part(kind, name, int(rows.sum()), largest, float(said[rows].mean()), float(churned[rows].mean()))
+    return [
+        Part(
+            kind, name, int(rows.sum()), int(np.bincount(fold[rows]).max()), float(said[rows].mean()),
+            float(churned[rows].mean()),
+        )
+        for kind, name, rows in groups(test)
+    ]  # fmt: skip
+
+
+def groups(test: Backtest) -> Iterator[tuple[Kind, str, Mask]]:
+    """Each month of origin and each stage that somebody was in, with its rows of all folds, end to end."""
+    month = test.joined(lambda fold: np.full(len(fold.customer), fold.origin[:7]))
+    stage = test.joined(lambda fold: fold.stage)
+    for name in np.unique(month):
+        yield "month", str(name), month == name
+    for code in np.unique(stage):
+        yield "stage", Stage(code).name, stage == code

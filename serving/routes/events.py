@@ -33,7 +33,10 @@ async def post_events(request: Request, asked: EventsRequest) -> EventsAnswer:
     return EventsAnswer(
         accepted=accepted, known=good - accepted,
         errors=[
-            ItemError(item=f"events[{i}]", customer_id=events[i]["customer_id"], code="invalid_events", detail=text)
+            ItemError(
+                item=f"events[{i}]", customer_id=events[i]["customer_id"], detail=text,
+                code="changed_message" if i in judged.changed else "invalid_events",
+            )
             for i, text in sorted(judged.errors.items())
         ],
     )  # fmt: skip
