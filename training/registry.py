@@ -271,6 +271,8 @@ def _unreachable(error: BaseException) -> str:
     where = f"mlflow: {tracking_uri()} cannot be used ({why})"
     if why == "database is locked":
         return f"{where}, expected one that nobody else is writing to. Try again, or use a server: MLFLOW_TRACKING_URI."
+    if isinstance(error, OSError):  # its artefacts' folder
+        return f"{where}, expected one to write to. Run it where you may write, or name a server: MLFLOW_TRACKING_URI."
     return f"{where}, expected a tracking server or database that answers. Check MLFLOW_TRACKING_URI."
 
 
