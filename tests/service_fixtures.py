@@ -13,7 +13,17 @@ from pathlib import Path
 import httpx
 
 ROOT = Path(__file__).parent.parent
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
+
+
+def get(url, **options):
+    """As httpx.get, but with a busy machine's patience."""
+    return httpx.get(url, timeout=PATIENCE_SECONDS, **options)
+
+
+def post(url, **options):
+    """As httpx.post, but with a busy machine's patience."""
+    return httpx.post(url, timeout=PATIENCE_SECONDS, **options)
 
 
 def free_port():
@@ -32,7 +42,7 @@ class Service:
             threading.Thread(target=lambda s=stream, into=lines: into.extend(s), daemon=True).start()
 
     def until(self, is_so):
-        """Ask until something is so; fails after a minute."""
+        """Ask until something is so; fails after two minutes."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not is_so():
             assert self.process.poll() is None, self.err
@@ -41,7 +51,7 @@ class Service:
 
     def is_ready(self):
         try:
-            return httpx.get(f"{self.url}/readyz").status_code == 200
+            return get(f"{self.url}/readyz").status_code == 200
         except httpx.HTTPError:
             return False
 

@@ -7,9 +7,8 @@ import subprocess
 import sys
 import time
 
-import httpx
 import pytest
-from service_fixtures import ROOT, running
+from service_fixtures import ROOT, get, post, running
 
 from serving.app import create_app
 from serving.jobs import Jobs
@@ -95,14 +94,14 @@ def test_workers_tell_of_a_fold_that_fails_and_no_more_once_it_is_done(own_place
     with running(store, "--workers", "2", "--fold-every", "1") as service:
         with open(store / ".lock", "a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            assert httpx.post(f"{service.url}/v1/events", json={"events": [event]}).json()["accepted"] == 1
+            assert post(f"{service.url}/v1/events", json={"events": [event]}).json()["accepted"] == 1
             service.until(lambda: "posted events are not in the store yet" in ready(service))
             assert "another process" in ready(service)
         service.until(lambda: ready(service) == "[]")
 
 
 def ready(service):
-    return json.dumps(httpx.get(f"{service.url}/readyz").json()["problems"])
+    return json.dumps(get(f"{service.url}/readyz").json()["problems"])
 
 
 def test_a_store_put_in_the_place_of_the_old_one_is_served_though_its_generation_has_the_same_name(

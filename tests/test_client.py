@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from service_fixtures import running
+from service_fixtures import get, running
 
 from serving.client import MOST, Client, ServiceError
 from serving.key_store import add_key, revoke_key
@@ -107,7 +107,7 @@ def test_a_new_key_is_honoured_and_a_revoked_one_refused_within_a_second(service
     token = add_key(url, "guest", ["score"], None, AT)
 
     def status():
-        return httpx.get(f"{service.url}/v1/customers/x/scores", headers={"X-API-Key": token}).status_code
+        return get(f"{service.url}/v1/customers/x/scores", headers={"X-API-Key": token}).status_code
 
     service.until(lambda: status() == 404)
     revoke_key(url, "guest", AT)
@@ -117,7 +117,7 @@ def test_a_new_key_is_honoured_and_a_revoked_one_refused_within_a_second(service
 def test_a_slow_key_is_asked_again_by_the_client(service, key):
     token = add_key(database_url(key[0]), "slow", ["score"], 60, AT)
     headers = {"X-API-Key": token}
-    service.until(lambda: httpx.get(f"{service.url}/openapi.json", headers=headers).status_code == 200)
+    service.until(lambda: get(f"{service.url}/openapi.json", headers=headers).status_code == 200)
     with httpx.Client(base_url=service.url, headers=headers) as http:
         while http.get("/v1/nothing").status_code != 429:
             pass

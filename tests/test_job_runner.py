@@ -7,11 +7,10 @@ import subprocess
 import sys
 import time
 
-import httpx
 import pytest
 from jobs_fixtures import CSV, ids_csv, rows_of
 from pyarrow import parquet
-from service_fixtures import ROOT, running
+from service_fixtures import ROOT, get, post, running
 
 import serving.job_runner
 from serving.client import Client
@@ -126,15 +125,15 @@ def test_a_real_service_of_two_workers_killed_with_its_runner_finishes_after_it_
     options = ("--workers", "2")
     with running(own_place / "store", *options) as service:
         url = f"{service.url}/v1/scores/jobs"
-        job_id = httpx.post(url, content=ids_csv(ids), headers=CSV).json()["job_id"]
-        service.until(lambda: httpx.get(f"{url}/{job_id}").json()["status"] != "queued")
+        job_id = post(url, content=ids_csv(ids), headers=CSV).json()["job_id"]
+        service.until(lambda: get(f"{url}/{job_id}").json()["status"] != "queued")
         service.process.kill()
     with running(own_place / "store", *options) as service:
         url = f"{service.url}/v1/scores/jobs/{job_id}"
-        service.until(lambda: httpx.get(url).json()["status"] == "done")
-        rows = rows_of(httpx.get(f"{url}/result"))
+        service.until(lambda: get(url).json()["status"] == "done")
+        rows = rows_of(get(f"{url}/result"))
         assert [row["customer_id"] for row in rows] == ids
-        metrics = httpx.get(f"{service.url}/metrics").text
+        metrics = get(f"{service.url}/metrics").text
         assert 'ritorno_jobs{status="done"} 1.0' in metrics
 
 

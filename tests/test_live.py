@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pytest
 from live_fixtures import NOW, order, orders_of, post
 
 from features.doctor import examine
@@ -127,6 +128,27 @@ def test_what_the_store_has_is_known(app, asker, own_place):
 
 
 # ---------------------------------------------------------------- judged
+
+
+@pytest.mark.parametrize("is_folded", [False, True])
+def test_a_message_that_comes_again_with_other_content_is_told_and_the_first_counts(
+    started, asker, own_place, is_folded
+):
+    ask = asker(started(own_place))
+    first = order("eve", message_id="m-1", order_id="A", quantity=2)
+    assert post(ask, first).json()["accepted"] == 1
+    if is_folded:
+        fold(own_place / "store", NOW)
+        ask = asker(started(own_place))
+    for other in ({"amount": 21}, {"ts": "2024-05-02T12:00:00Z"}, {"order_id": "B"}, {"event": "cart_updated"}):
+        answer = post(ask, first | other, order("eve", message_id="m-2")).json()
+        assert [error["code"] for error in answer["errors"]] == ["changed_message"], other
+        assert (answer["errors"][0]["item"], answer["accepted"] + answer["known"]) == ("events[0]", 1)
+        assert "order_refunded" in answer["errors"][0]["detail"]
+    said_less = {name: value for name, value in first.items() if name not in ("order_id", "quantity")}
+    for same in (first, said_less, first | {"amount": 20.0, "ts": "2024-05-01T14:00:00+02:00"}):
+        assert post(ask, same).json() == {"accepted": 0, "known": 1, "errors": []}
+    assert orders_of(ask, "eve") == 2
 
 
 def test_a_bad_event_is_an_error_of_its_own_and_spoils_no_other(app, asker):

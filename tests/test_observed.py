@@ -9,11 +9,10 @@ import subprocess
 import sys
 import time
 
-import httpx
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
-from service_fixtures import running, workers_of
+from service_fixtures import get, running, workers_of
 
 from serving import bundles
 from serving.app import create_app
@@ -225,7 +224,7 @@ def test_requests_of_all_workers_are_counted_together(own_place):
     """Whichever worker answers, as if there were one; a killed worker's requests stay counted."""
     with running(own_place / "store", "--workers", "2") as service:
         for _ in range(40):
-            httpx.get(f"{service.url}/v1/lifecycle/summary")  # a connection each: both workers take some
+            get(f"{service.url}/v1/lifecycle/summary")  # a connection each: both workers take some
         counts = [counted(service) for _ in range(10)]
         before = set(counts)
         os.kill(workers_of(service.process.pid)[0], signal.SIGKILL)
@@ -246,7 +245,7 @@ def test_a_worker_killed_while_it_is_asked_for_a_sign_of_life_is_replaced_at_onc
 
 
 def counted(service):
-    families = text_string_to_metric_families(httpx.get(f"{service.url}/metrics").text)
+    families = text_string_to_metric_families(get(f"{service.url}/metrics").text)
     return sum(
         sample.value
         for family in families

@@ -7,10 +7,9 @@ import subprocess
 import sys
 import time
 
-import httpx
 import numpy as np
 import pytest
-from service_fixtures import ROOT, running
+from service_fixtures import ROOT, get, post, running
 
 from features import erased as erased_list
 from features.__main__ import main as features_main
@@ -284,12 +283,12 @@ def test_a_real_service_does_it_by_itself_and_forgets_her_within_seconds(own_pla
     shutil.rmtree(own_place / "store" / "jobs", ignore_errors=True)
     with running(own_place / "store") as service:
         path = f"{service.url}/v1/privacy/requests"
-        begun = httpx.post(path, json={"kind": "erase", "customer_id": her.customer_id})
+        begun = post(path, json={"kind": "erase", "customer_id": her.customer_id})
         assert begun.status_code == 202
         at_once = time.monotonic()
-        service.until(lambda: httpx.get(f"{path}/{begun.json()['request_id']}").json()["status"] == "done")
+        service.until(lambda: get(f"{path}/{begun.json()['request_id']}").json()["status"] == "done")
         score = f"{service.url}/v1/customers/{her.customer_id}/scores"
-        service.until(lambda: httpx.get(score).status_code == 404)
+        service.until(lambda: get(score).status_code == 404)
         assert time.monotonic() - at_once < 60
     assert her.customer_id not in "".join([*service.out, *service.err])
 
