@@ -13,6 +13,7 @@ import numpy as np
 from features.catalogue import CATALOGUE
 from features.catalogue.orders import WINDOWS
 from features.events import CHANNEL_NAMES, DAY_US, FIRST_CUSTOM
+from features.lifecycle import Status
 from features.table import Table
 from models.phrases import CHANNELS, MONTHS, PHRASES
 from models.subjects import SUBJECTS
@@ -144,8 +145,9 @@ def _rhythm(row: Row) -> tuple[str, str]:
 
 
 def is_within_rhythm(row: Row) -> bool:
-    """Whether she has been silent for no longer than she usually is between two orders."""
-    return row["silence_days"] <= row["mean_gap_days"]  # an unknown gap is not longer
+    """Whether she is silent for no longer than she usually is between two orders, nor counts as at risk or lapsed."""
+    is_warm = row["activity_status"] in (Status.active, Status.reactivated)
+    return is_warm and row["silence_days"] <= row["mean_gap_days"]  # an unknown gap is not longer
 
 
 def _frequency(row: Row) -> tuple[str, str]:
