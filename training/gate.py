@@ -74,19 +74,37 @@ class Verdict:
         return "\n".join(lines)
 
 
-def judge(model: str, test: Backtest, replaced: float | None = None) -> Verdict:
+@dataclass(frozen=True)
+class Ages:
+    """The last day that a model learnt from (ISO), and the champion's of the same shop."""
+
+    ours: str
+    champions: str
+
+
+def judge(model: str, test: Backtest, replaced: float | None = None, ages: Ages | None = None) -> Verdict:
     """The verdict on a model from the backtest of its kind.
 
-    replaced: the share of its list that the champion would not have; None where that cannot be told.
+    replaced: the share of its list that the champion would not have; ages: beside the champion's. None where that
+    cannot be told.
     """
+    found = _backtest_checks(model, test, replaced)
+    if ages is not None:
+        is_newest = ages.ours >= ages.champions
+        found.append(
+            Check("newest data", f"up to {ages.ours}", f"not before the champion's {ages.champions}", is_newest)
+        )
+    return Verdict(model, tuple(found))
+
+
+def _backtest_checks(model: str, test: Backtest, replaced: float | None) -> list[Check]:
     if not test.folds:
-        unjudged = Check("held-out time", "none: the log is too short", "not needed to answer by the expectation", True)
-        return Verdict(model, (unjudged,))
+        return [Check("held-out time", "none: the log is too short", "not needed to answer by the expectation", True)]
     checks = {"churn": _churn_checks, "transition": _transition_checks, "clv": _clv_checks}[model](test)
     if replaced is not None:
         found, bound = f"{replaced:.0%} of the list replaced", f"at most {MOST_LIST_REPLACED:.0%}"
         checks.append(Check("stability", found, bound, replaced <= MOST_LIST_REPLACED))
-    return Verdict(model, tuple(checks))
+    return checks
 
 
 def list_replaced(candidate: ChurnModel | ClvModel, champion: ChurnModel | ClvModel, table: Table) -> float | None:

@@ -15,6 +15,7 @@ from features.lifecycle import Policy
 from features.log import EventLog
 from features.table import AsOf, Table, instant
 from models.bundle import Model
+from models.card import Card
 from models.churn import ChurnModel
 from models.clv import ClvModel
 from models.intervals import fit_interval, joined
@@ -29,7 +30,7 @@ from training.choice import choice_at
 from training.dataset import Dataset, assemble
 from training.evaluate import calibration_bins
 from training.fit import AnyMade, Fit
-from training.gate import Verdict, judge, list_replaced
+from training.gate import Ages, Verdict, judge, list_replaced
 from training.held_out import held_out
 from training.replay import replay, to_dicts
 from training.spread import spread_of
@@ -187,7 +188,8 @@ def log_run(dataset: Dataset, evidence: Evidence, horizon_days: int) -> None:
 
 def _register(made: AnyMade, evidence: Evidence, dataset: Dataset) -> Registered:
     name = made.model.name
-    verdict = judge(name, evidence.test, _replaced(made, dataset))
+    champion = registry.champion(name)
+    verdict = judge(name, evidence.test, _replaced(made, champion, dataset), _ages(made.model.card, champion))
     made = _with_model(made, replace(made.model, card=replace(made.model.card, gate=verdict.to_dict())))
     version = registry.register(made)
     registry.log_text(made.model.card.to_json(), f"cards/{name}.json")
@@ -219,12 +221,18 @@ def _promoted(done: list[Registered], promote: str, say: Say) -> list[Registered
     return [replace(model, is_champion=wanted) for model in done]
 
 
-def _replaced(made: AnyMade, dataset: Dataset) -> float | None:
+def _ages(card: Card, champion: Model | None) -> Ages | None:
+    """The days of both; None where the champion is another shop's, or there is none."""
+    if champion is None or (champion.card.shop, champion.card.currency) != (card.shop, card.currency):
+        return None
+    return Ages(card.as_of, champion.card.as_of)
+
+
+def _replaced(made: AnyMade, champion: Model | None, dataset: Dataset) -> float | None:
     """Share of the new model's list that today's champion would not have; None where there is none to compare with."""
     model = made.model
     if isinstance(model, TransitionModel):
         return None
-    champion = registry.champion(model.name)
     if not isinstance(champion, ChurnModel | ClvModel) or champion.card.fingerprint != model.card.fingerprint:
         return None
     ours, theirs = model.card, champion.card
