@@ -23,8 +23,8 @@ Command = Callable[[argparse.Namespace], None]
 def run(parser: argparse.ArgumentParser, arguments: list[str] | None = None) -> int:
     """Parse and run the chosen command (its `run` default); 0, or 2 with the error on standard error."""
     options = parser.parse_args(arguments)
-    begin_to_log()
     try:
+        begin_to_log()
         options.run(options)
     except RitornoError as error:
         print(str(error), file=sys.stderr)  # noqa: T201  # the command's own voice
@@ -38,8 +38,10 @@ def run(parser: argparse.ArgumentParser, arguments: list[str] | None = None) -> 
 
 
 def begin_to_log() -> None:
-    """This process logs to standard error, warnings or whatever $RITORNO_LOG asks for."""
-    level = os.environ.get("RITORNO_LOG", "WARNING").upper()
+    """This process logs to standard error, warnings or whatever $RITORNO_LOG asks for. Raises RitornoError."""
+    level = os.environ.get("RITORNO_LOG", "").upper() or "WARNING"
+    if level not in (levels := logging.getLevelNamesMapping()):
+        raise RitornoError(f"RITORNO_LOG: found '{level}', expected one of {', '.join(levels)}. Correct it.")
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
 
 

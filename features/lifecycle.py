@@ -15,7 +15,7 @@ lifecycle_stage     how far the relation has come
 activity_status     whether the relation is warm, for those who have ordered, by the customer's own rhythm
     active          silent for less than her at_risk_after_days
     at_risk         silent for longer than the 80th percentile of her next gap
-    lapsed          silent for longer than the 95th
+    lapsed          silent for longer than the 95th, which lies at least half again as far as the 80th
     reactivated     active, and her last order ended a silence in which she counted as lapsed, within one horizon
 win-back            addresses the lapsed; *retention* the at-risk; *reactivation* both
 

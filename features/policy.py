@@ -15,6 +15,11 @@ from features.lifecycle import GAP_COUNT, LOG_LAST, LOG_TOTAL, LOG_UNIT, SILENCE
 Floats = npt.NDArray[np.float64]
 
 HORIZONS = (7, 14, 30, 60, 90, 180, 365)
+TIME_TO_ACT = 1.5
+"""How much longer a silence makes a customer lapsed than one that makes her at risk, at least. Subscribers who order
+every thirty days would all be lapsed on the day on which they are at risk, and nobody be written to in between. Shops
+where people come as they like are above it by themselves (1.6 to 2.8 in 18 real ones)."""
+
 SPREAD_WITHOUT_GAPS = 1.0  # variance of ln(gap) between and within customers, where a shop has no gaps to read it from
 
 
@@ -54,10 +59,14 @@ def derive_policy(shop: ShopGaps, log_age_days: int, horizon_days: int | None = 
     z = _standardised_last_gaps(shop, mean, within, between)
     longest = np.sort(shop.largest[repeated])
     at_risk_max, lapsed_max = np.quantile(longest, [0.95, 0.99])
+    at_risk_z, lapsed_z = np.quantile(z, [0.80, 0.95])
+    longer = float(np.log(TIME_TO_ACT) / np.sqrt(within))
+    if lapsed_z < at_risk_z + longer:
+        lapsed_z, lapsed_max = at_risk_z + longer, max(lapsed_max, at_risk_max * TIME_TO_ACT)
     fields: dict[str, object] = {
         "horizon_days": horizon_days or natural_horizon(longish_gap_days(mean, within, between), log_age_days),
         "log_gap_mean": mean, "log_gap_within": within, "log_gap_between": between,
-        "at_risk_z": float(np.quantile(z, 0.80)), "lapsed_z": float(np.quantile(z, 0.95)),
+        "at_risk_z": float(at_risk_z), "lapsed_z": float(lapsed_z),
         "at_risk_max_days": float(at_risk_max), "lapsed_max_days": float(max(lapsed_max, at_risk_max)),
     }  # fmt: skip
     return _overridden(fields, overrides)

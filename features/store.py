@@ -43,13 +43,19 @@ Int64s = npt.NDArray[np.int64]
 def open_store(folder: str | Path) -> EventLog:
     """The current generation of a store, memory-mapped. Raises StoreError."""
     root = Path(folder)
-    current = root / "CURRENT"
-    if not current.is_file():
+    try:
+        generation = _current(root)
+        if generation:
+            return _opened(root, generation)
+    except OSError as error:
         raise StoreError(
-            f"store: found nothing at {root}, expected an event store. "
-            f"Load one: python -m features ingest FILE --store {root}"
-        )
-    return _opened(root, current.read_text().strip())
+            f"store: cannot read {root} ({error.strerror}), expected an event store. Let this user read it, or name "
+            "another with --store."
+        ) from error
+    raise StoreError(
+        f"store: found nothing at {root}, expected an event store. "
+        f"Load one: python -m features ingest FILE --store {root}"
+    )
 
 
 def write_store(log: EventLog, folder: str | Path) -> Path:

@@ -43,6 +43,7 @@ def plan(log: EventLog, as_of: int, horizon_days: int) -> Plan:
 
 def origins(log: EventLog, as_of: int, horizon_days: int) -> list[int]:
     """Up to three past instants, half a horizon apart, the latest one horizon before as_of; each with log before it."""
-    candidates = [as_of - int(horizon_days * (1 + i / 2)) * DAY_US for i in range(MOST_ORIGINS)]
+    back = sorted({int(horizon_days * (1 + i / 2)) for i in range(MOST_ORIGINS)})  # of one day, half is none
+    candidates = [as_of - days * DAY_US for days in back]
     long_enough = HORIZONS_BEFORE * horizon_days
     return [origin for origin in reversed(candidates) if (origin - log.first_ts) // DAY_US >= long_enough]

@@ -117,19 +117,23 @@ def check_shop(card: Card, log: EventLog) -> None:
         card.currency and log.currency and log.currency != card.currency
     ):
         raise ModelError(
-            f"model {card.model}: found one of another shop (store {card.shop or 'unknown'}, {card.currency}), "
-            f"expected this one's (store {log.shop or 'unknown'}, {log.currency}). Fit models on this store: python -m "
+            f"model {card.model}: found one of another shop ({_shop(card)}), "
+            f"expected this one's ({_shop(log)}). Fit models on this store: python -m "
             "training fit --store DIR; and give each shop its own MLFLOW_TRACKING_URI."
         )
 
 
+def _shop(of: Card | EventLog) -> str:
+    return f"store {of.shop or 'unknown'}, {of.currency or 'no currency'}"
+
+
 def _check_together(cards: Sequence[Card]) -> None:
     """Raises ModelError unless the three speak of one shop, and churn and value of one horizon."""
-    shops = {card.shop for card in cards if card.shop} | {card.currency for card in cards if card.currency}
+    shops = [f"{card.model}: {_shop(card)}" for card in cards]
     horizons = {card.model: card.horizon_days for card in cards if card.model != "transition"}
     if len({card.currency for card in cards}) > 1 or len({card.shop for card in cards if card.shop}) > 1:
         raise ModelError(
-            f"bundle: found models of different shops ({', '.join(sorted(shops))}), expected one shop's. "
+            f"bundle: found models of different shops ({'; '.join(shops)}), expected one shop's. "
             "Fit all three on one store: python -m training fit --model all"
         )
     if len(set(horizons.values())) > 1:

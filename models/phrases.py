@@ -36,6 +36,10 @@ PHRASES: dict[str, tuple[str, str]] = {
         "Ordered every {gap:day|days}, silent for {silence}.",
         "Ordinava ogni {gap:giorno|giorni}, non ordina da {silence}.",
     ),
+    "rhythm_within": (
+        "Orders every {gap:day|days}, most recently {silence:day|days} ago.",
+        "Ordina ogni {gap:giorno|giorni}, l'ultima volta {silence:giorno|giorni} fa.",
+    ),
     "rhythm_today": (
         "Orders every {gap:day|days}, most recently {on}.",
         "Ordina ogni {gap:giorno|giorni}, l'ultima volta {on}.",
@@ -60,9 +64,10 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "recent_none": ("No order in the last {window} days", "Nessun ordine negli ultimi {window} giorni"),
     "value": ("Average order {value:2}{currency}", "Valore medio dell'ordine: {value:2}{currency}"),
+    "value_given_back": ("More was given back than paid.", "Più rimborsato che pagato."),
     "refunds": (
         "{refunds:refund|refunds}, {orders:order|orders} kept.",
-        "{refunds:rimborso|rimborsi}, {orders:ordine|ordini} non rimborsati per intero.",
+        "{refunds:rimborso|rimborsi}, {orders:ordine non rimborsato|ordini non rimborsati} per intero.",
     ),
     "refunds_none": ("No refund so far.", "Nessun rimborso finora."),
     "visits": (

@@ -19,7 +19,7 @@ from numba import njit
 from features.table import Table
 from models.churn import ChurnModel
 from models.examples import EXPECTED
-from models.sentences import SENTENCES, Row
+from models.sentences import SENTENCES, Row, is_within_rhythm
 from models.sentences import Language as Language  # callers need no other file to ask for reasons
 from models.subjects import SUBJECTS
 
@@ -165,5 +165,6 @@ def _reason(row: Row, subject: str, weight: float) -> Reason:
     row.sign = 1 if weight > 0 else -1
     feature, text = SENTENCES[subject](row)
     direction: Literal["raises", "lowers"] = "raises" if weight > 0 else "lowers"
-    actionable = weight > 0 and feature in ACTIONABLE
+    is_due = feature != "silence_days" or not is_within_rhythm(row)  # before that, nobody need be reminded
+    actionable = weight > 0 and feature in ACTIONABLE and is_due
     return Reason(subject, feature, row.known(feature), row.usual(feature), direction, weight, text, actionable)

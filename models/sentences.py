@@ -13,6 +13,7 @@ import numpy as np
 from features.catalogue import CATALOGUE
 from features.catalogue.orders import WINDOWS
 from features.events import CHANNEL_NAMES, DAY_US, FIRST_CUSTOM
+from features.lifecycle import Status
 from features.table import Table
 from models.phrases import CHANNELS, MONTHS, PHRASES
 from models.subjects import SUBJECTS
@@ -107,8 +108,8 @@ def in_words(value: float, spec: str, lang: Language) -> str:
     Whole numbers without decimals; below ten one decimal, if it has one; from ten on rounded.
     """
     if spec == "2":
-        return _localised(f"{value:,.2f}", lang)
-    text = _localised(f"{value:,.1f}".removesuffix(".0") if abs(value) < 9.95 else f"{value:,.0f}", lang)
+        return _localised(f"{value:z,.2f}", lang)
+    text = _localised(f"{value:z,.1f}".removesuffix(".0") if abs(value) < 9.95 else f"{value:,.0f}", lang)
     if not spec:
         return text
     one, many = spec.split("|")
@@ -138,7 +139,15 @@ def _rhythm(row: Row) -> tuple[str, str]:
         return "silence_days", row.say(f"{key}_{when}", silence=silence, on=row.on(silence))
     gap = row["mean_gap_days"]
     key = "daily" if gap < 1.05 else "rhythm"
+    if key == "rhythm" and silence and is_within_rhythm(row):
+        when = "within"
     return "silence_days", row.say(f"{key}_{when}", gap=gap, silence=silence, on=row.on(silence))
+
+
+def is_within_rhythm(row: Row) -> bool:
+    """Whether she is silent for no longer than she usually is between two orders, nor counts as at risk or lapsed."""
+    is_warm = row["activity_status"] in (Status.active, Status.reactivated)
+    return is_warm and row["silence_days"] <= row["mean_gap_days"]  # an unknown gap is not longer
 
 
 def _frequency(row: Row) -> tuple[str, str]:
@@ -161,6 +170,9 @@ def _recent(row: Row) -> tuple[str, str]:
 def _value(row: Row) -> tuple[str, str]:
     currency = row.facts.log.currency
     usual = row.usual("average_order_value")
+    if row["average_order_value"] < 0:
+        return "average_order_value", row.say("value_given_back")
+    usual = None if usual is None or usual < 0 else usual
     text = row.say("value", value=row["average_order_value"], currency=f" {currency}" if currency else "")
     return "average_order_value", text + "." if usual is None else text + row.say("typical_money", value=usual)
 

@@ -60,11 +60,11 @@ class Ranks:
         return min(max(-(-100 * below // len(ranked)), 1), 100)
 
     def risk(self, probability: float) -> Literal["low", "medium", "high"] | None:
-        """Against the shop's own boundaries."""
+        """Against the shop's own boundaries; where they are one, since all are alike, nobody is safer than others."""
         if self.boundaries is None:
             return None
         medium, high = self.boundaries
-        return "high" if probability > high else "medium" if probability > medium else "low"
+        return "high" if probability > high else "medium" if probability > medium or probability == high else "low"
 
     def tier(self, clv: float) -> str | None:
         """Of TIERS, by predicted_clv."""

@@ -12,14 +12,15 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from models import registry_file
 from models.bundle import MODELS, load_champions
 from models.errors import ModelError
 from serving import bundles
@@ -161,19 +162,29 @@ def look_up(alias: str = "champion") -> Champions:
     for name, value in MLFLOW_DEFAULTS.items():
         os.environ.setdefault(name, value)
     try:
-        import mlflow  # noqa: F401  # is it there?
+        import mlflow
     except ImportError as error:
         raise PublishError(
             "publish: found no MLflow here, expected it beside the publisher. Install ritorno[training], or run "
             "`python -m serving publish --watch` where it is and the service with --no-publish."
         ) from error
+    registry = mlflow.get_registry_uri()
+    with _registry_answers():
+        registry_file.begin(registry, _touch)
     found = {}
-    for model in MODELS:
-        version = _version(model, alias)
-        if version is None:
-            raise _lacking(model, alias)
-        found[model] = {"version": str(version.version), "alias": alias, "run_id": str(version.run_id or "")}
+    with registry_file.alone(registry):  # all three of one moment: nobody here is moving them meanwhile
+        for model in MODELS:
+            version = _version(model, alias)
+            if version is None:
+                raise _lacking(model, alias)
+            found[model] = {"version": str(version.version), "alias": alias, "run_id": str(version.run_id or "")}
     return found
+
+
+def _touch(uri: str) -> None:
+    import mlflow
+
+    mlflow.MlflowClient(uri, uri).search_registered_models(max_results=1)
 
 
 def _version(model: str, alias: str) -> Any | None:
@@ -181,15 +192,25 @@ def _version(model: str, alias: str) -> Any | None:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    try:
-        return mlflow.MlflowClient().get_model_version_by_alias(model, alias)
-    except Exception as error:  # a damaged database or a dropped connection speaks in its driver's own words
-        if isinstance(error, MlflowException):
+    with _registry_answers():
+        try:
+            return mlflow.MlflowClient().get_model_version_by_alias(model, alias)
+        except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
-            why = _short(error)
-        else:
-            why = f"{type(error).__name__}: {_short(error)}"
+            raise
+
+
+@contextmanager
+def _registry_answers() -> Iterator[None]:
+    """A damaged database or a dropped connection speaks in its driver's own words: here it is a PublishError."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except Exception as error:
+        why = _short(error) if isinstance(error, MlflowException) else f"{type(error).__name__}: {_short(error)}"
         raise PublishError(
             f"registry: {mlflow.get_registry_uri()} cannot be read ({why}). "
             "Check MLFLOW_TRACKING_URI and that the server runs."

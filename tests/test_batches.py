@@ -218,6 +218,12 @@ def test_small_logs_give_the_scores_of_the_whole_to_the_bit(partition, champions
     assert rows.column_names == list(SCORE_HEADER)
 
 
+def test_where_everybody_is_as_likely_to_leave_nobody_is_called_safe():
+    alike = np.full(50, 0.9992)
+    ranks = Ranks.of(alike, np.full(50, 3), np.full(50, 1), alike)
+    assert [ranks.risk(p) for p in (0.9, 0.9992, 0.9993)] == ["low", "medium", "high"]
+
+
 @given(
     probabilities=st.lists(st.sampled_from(np.linspace(0, 1, 37).tolist()), max_size=700),
     asked=st.lists(st.floats(0, 1), max_size=20),

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from models.expectation import Expectation
 from models.worth import Terms
 from training.backtest import OURS, Backtest
 from training.card_facts import how_good, populations
@@ -142,6 +143,72 @@ def test_a_margin_and_a_discount_are_told_in_words(made, evidence):
 def test_without_held_out_time_the_page_says_so(made, fit, name):
     text = Page(as_html(made[name].model, Evidence(Backtest([]), [], fit.dataset.today))).text
     assert "It could not be tested" in text
+    assert "Forecasts were made as if on past days" not in text
+
+
+def first(fold, n):
+    """The fold as if only its first n buyers had been there."""
+    cut = {rung: Expectation(*(part[:n] for part in vars(said).values())) for rung, said in fold.forecasts.items()}
+    arrays = {name: getattr(fold, name)[:n] for name in ("customer", "order_days", "spend", "stage")}
+    interval = tuple(bound[:n] for bound in fold.interval)
+    facts = {name: values[:n] for name, values in fold.facts.items()}
+    return replace(fold, forecasts=cut, interval=interval, facts=facts, trial=None, **arrays)
+
+
+def test_few_customers_are_counted_and_not_told_per_hundred(made, tested):
+    fold = first(tested.folds[0], 7)
+    told = how_good(made["churn"].model, Backtest([fold]))
+    numbers = [
+        re.fullmatch(r"Of (\d+) customers? called (?:high|low) risk, (\d+) left; we had said [\d.]+\.", s) for s in told
+    ]
+    assert sum(int(number[1]) for number in numbers) <= 7
+    assert all(int(number[2]) <= int(number[1]) for number in numbers)
+    assert not any("tenth" in sentence for sentence in how_good(made["clv"].model, Backtest([fold])))
+
+
+def test_a_horizon_that_the_past_is_too_short_to_test_is_told_and_money_is_of_the_days_tested(made, evidence):
+    churn = made["churn"].model
+    text = Page(as_html(replace(churn, card=replace(churn.card, horizon_days=365)), evidence)).text
+    assert "within the next 365 days" in text
+    assert "compared with what came within 60 days. The log is too short to test 365 days" in text
+    assert "used to spend in 60 days" in text
+    assert "used to spend in 365 days" not in text
+
+
+def test_a_horizon_of_one_day_is_a_day(made, evidence):
+    churn = made["churn"].model
+    page = as_html(replace(churn, card=replace(churn.card, horizon_days=1)), evidence)
+    assert "within the next 1 day." in page
+
+
+def test_where_more_was_given_back_than_spent_nobody_is_said_to_have_spent_nothing(made, tested):
+    fold, clv = tested.folds[0], made["clv"].model
+    (refunded,) = how_good(clv, Backtest([replace(fold, spend=-fold.spend)]))
+    assert refunded.startswith("At least as much was given back as was spent")
+    (nothing,) = how_good(clv, Backtest([replace(fold, spend=0 * fold.spend)]))
+    assert nothing.startswith("Nobody spent anything")
+
+
+def test_where_next_to_nothing_was_expected_no_number_of_times_is_told(made, tested):
+    fold = tested.folds[0]
+    said = replace(fold.forecasts[OURS], order_value=1e-7 * fold.forecasts[OURS].order_value)
+    level = how_good(made["clv"].model, Backtest([replace(fold, forecasts=fold.forecasts | {OURS: said})]))[0]
+    assert level == f"For every 100 of money that we expected, over 1,000 came (from {fold.origin}: over 1,000)."
+
+
+def test_numbers_on_a_page_are_short(made, evidence):
+    churn = made["churn"].model
+    policy = replace(churn.card.policy, at_risk_z=1.3e-14, lapsed_z=-1.3e-14, log_gap_mean=4.406719247264253)
+    choice = {"mixtures": {"purchase": {"trees alone": 6e-05, "ridge alone": -1e-09}}, "origins": []}
+    text = Page(as_html(replace(churn, card=replace(churn.card, policy=policy, choice=choice)), evidence)).text
+    for told in ("log_gap_mean 4.40672", "at_risk_z 0 lapsed_z 0", "trees alone 0.00006", "ridge alone 0 "):
+        assert told in text
+    assert not re.search(r"\de-\d", text)
+
+
+def test_without_anybody_on_a_list_there_is_no_list_to_show(made, evidence):
+    nobody = [replace(row, customers=0) for row in evidence.replayed]
+    assert "The list replayed" not in as_html(made["churn"].model, replace(evidence, replayed=nobody))
 
 
 def test_what_comes_from_a_shop_is_escaped(made, evidence):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from features.doctor import examine
 from features.events import DAY_US
 from features.ingest import to_log
-from features.table import instant
+from features.table import instant, shop_policy
 from features.windows import MOST_WINDOWS, plan
 from models.links import ORDER_DAYS, PURCHASE, SPEND
 from training.dataset import assemble
@@ -164,3 +164,11 @@ def test_nothing_after_as_of_changes_what_is_learnt(later):
     known = past().assign(event="order_completed", channel="web")
     expected = traces(assemble(log_of_rows(known), "2024-06-30", 30))
     assert traces(assemble(log_of_rows(pd.concat([known, later], ignore_index=True)), "2024-06-30", 30)) == expected
+
+
+def test_a_log_of_ten_days_is_fitted_for_the_shops_own_horizon_and_not_for_a_third_of_it(log_of):
+    log = log_of("\n".join(f"c{i % 7} 2024-01-{i % 10 + 1:02} order_completed {10 + i}" for i in range(40)))
+    dataset = assemble(log, str(log.data_through))
+    assert dataset.plan.horizon_days == 3
+    assert dataset.asked_days == shop_policy(log, str(log.data_through)).horizon_days == 7
+    assert assemble(log, str(log.data_through), 30).asked_days == 30

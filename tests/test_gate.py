@@ -1,5 +1,6 @@
 """The gate: which model may be champion, by what a backtest has found."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from training.backtest import OURS, Backtest
 from training.evaluate import calibration_error_by_chance
 from training.gate import judge, list_replaced
 from training.parts import parts
+from training.report import ladder
 
 
 @pytest.mark.parametrize("model", ["churn", "clv"])
@@ -96,6 +98,32 @@ def test_the_gate_stops_a_level_that_is_off_on_every_fold_and_not_one_that_diffe
     assert not at_levels(0.5, 0.5, 0.5)
     assert at_levels(0.7, 1.0, 1.9)  # +20 % on average, by a season that no past had
     assert at_levels(1.6, 1.6, 1.6, rungs=1.65)  # nothing that is known of the past comes nearer
+
+
+def test_a_difference_too_small_to_be_told_does_not_stop_a_model():
+    """A shop that closed: nobody comes, one rung says so with 1 in a million, ours with 1 in a hundred thousand."""
+    (whole,) = constructed(ours=lambda p: np.full(len(p), 1e-5), rung=lambda p: np.full(len(p), 1e-6)).folds
+    verdict = judge("churn", Backtest([replace(whole, order_days=np.zeros(600), spend=np.zeros(600))]))
+    assert verdict.passed
+    assert verdict.checks[0].found == "+0.0000 [+0.0000, +0.0000], tie"
+
+
+@pytest.mark.parametrize("model", ["churn", "clv"])
+def test_one_customer_does_not_tell_which_model_is_worse(model):
+    verdict = judge(model, constructed(ours=shuffled, rung=true, n=2))
+    assert "of 2 customers (expected not judged by fewer than 10)" in str(verdict)
+    assert verdict.checks[0].passed
+
+
+def test_no_measure_is_minus_nothing():
+    test = constructed(ours=lambda p: p * 0.99999, rung=lambda p: p * 0.99999)
+    (whole,) = test.folds
+    came = whole.forecasts[OURS].order_days.sum() * 1.0001  # so that what was expected is a hair less
+    exact = replace(whole, order_days=whole.order_days * came / whole.order_days.sum())
+    exact = replace(exact, spend=20 * exact.order_days)
+    said = ladder(Backtest([exact])) + str(judge("clv", Backtest([exact])))
+    assert "+0.0%" in said
+    assert not re.search(r"-0\.?0*%?(?![\d.])", said)
 
 
 def test_where_nothing_came_the_total_is_not_judged():

@@ -166,12 +166,17 @@ def weekly_shop(customers=4, weeks=20):
     )
 
 
-def test_in_a_perfectly_regular_shop_a_silence_as_long_as_the_gap_is_no_risk(log_of, seen, stands):
+def test_in_a_perfectly_regular_shop_a_usual_silence_is_no_risk_and_a_longer_one_leaves_time_to_act(
+    log_of, seen, stands
+):
     log = log_of(weekly_shop(customers=1))  # Mondays, up to 2024-05-13
     policy = shop_policy(log, "2024-05-13")
-    assert seen(log, "2024-05-13", policy=policy)["lapsed_after_days"] == pytest.approx(7.0)
+    row = seen(log, "2024-05-13", policy=policy)
+    assert (row["at_risk_after_days"], row["lapsed_after_days"]) == pytest.approx((7.0, 10.5))
     assert stands(log, "2024-05-20", policy=policy) == ("loyalty", "active")  # silent for 7 days, as ever
-    assert stands(log, "2024-05-21", policy=policy) == ("retention", "lapsed")  # never before for 8
+    assert stands(log, "2024-05-21", policy=policy) == ("loyalty", "at_risk")  # never before for 8
+    assert stands(log, "2024-05-23", policy=policy) == ("loyalty", "at_risk")
+    assert stands(log, "2024-05-24", policy=policy) == ("retention", "lapsed")
 
 
 def test_a_weekly_shop_looks_one_or_two_weeks_ahead(log_of):

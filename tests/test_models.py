@@ -335,3 +335,5 @@ def test_a_model_of_another_shop_does_not_answer_for_this_one(made, shop_log):
     for shop, currency in (("b", "EUR"), ("a", "USD")):
         with pytest.raises(ModelError, match="of another shop"):
             check_shop(replace(card, shop="a", currency="EUR"), replace(shop_log, shop=shop, currency=currency))
+    with pytest.raises(ModelError, match=r"\(store a, no currency\), expected this one's \(store b, no currency\)"):
+        check_shop(replace(card, shop="a", currency=""), replace(shop_log, shop="b", currency=""))

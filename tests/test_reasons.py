@@ -95,7 +95,8 @@ def test_a_reason_is_actionable_where_it_raises_churn_and_the_shop_can_do_someth
     _, _, said = everyone
     all_of_them = [reason for hers in said["en"] for reason in hers]
     for reason in all_of_them:
-        assert reason.actionable == (reason.direction == "raises" and reason.feature in ACTIONABLE)
+        is_due = not re.search("most recently|silent for 1 day", reason.text)  # who is on her rhythm needs no reminder
+        assert reason.actionable == (reason.direction == "raises" and reason.feature in ACTIONABLE and is_due)
     assert {reason.subject for reason in all_of_them if reason.actionable} >= {"rhythm", "email"}
     assert not any(r.actionable for r in all_of_them if r.subject in ("tenure", "season", "channel", "value"))
     assert set(CATALOGUE) >= ACTIONABLE
@@ -139,6 +140,10 @@ def test_her_rhythm_and_her_silence(sentence):
             "Ordered every day, silent for 2 days.", "Ordinava ogni giorno, non ordina da 2 giorni.",
         ),
         (
+            "ann 2023-12-01 order_completed 20\nann 2024-01-10 order_completed 5",
+            "Orders every 40 days, most recently 1 day ago.", "Ordina ogni 40 giorni, l'ultima volta 1 giorno fa.",
+        ),
+        (
             "ann 2024-01-08 order_completed 9\nann 2024-01-11 order_completed 9",
             "Orders every 3 days, most recently on 11 January 2024.",
             "Ordina ogni 3 giorni, l'ultima volta l'11 gennaio 2024.",
@@ -160,6 +165,27 @@ def test_counts_agree_with_their_noun_and_what_is_typical_stands_beside(sentence
     assert sentence("value", twice, "2024-01-11", average_order_value=31.0) == (
         "Average order 620.25 (typical: 31.00).", "Valore medio dell'ordine: 620,25 (tipico: 31,00).",
     )  # fmt: skip
+
+
+def test_who_was_given_back_more_than_she_paid_has_no_average_order(sentence):
+    log = "ann 2024-01-01 order_completed 20\nann 2024-01-03 order_refunded 50"
+    assert sentence("value", log, "2024-01-11", average_order_value=31.0) == (
+        "More was given back than paid.", "Più rimborsato che pagato.",
+    )  # fmt: skip
+    paid = "ann 2024-01-01 order_completed 20"
+    assert sentence("value", paid, "2024-01-11", average_order_value=-31.0)[0] == "Average order 20.00."
+
+
+def test_a_refund_and_what_is_kept_agree_in_italian(sentence):
+    log = "ann 2024-01-01 order_completed 20 order_id=A\nann 2024-01-05 order_refunded 5 order_id=A"
+    assert sentence("refunds", log, "2024-01-11")[1] == "1 rimborso, 1 ordine non rimborsato per intero."
+    twice = log + "\nann 2024-01-06 order_completed 20"
+    assert sentence("refunds", twice, "2024-01-11")[1] == "1 rimborso, 2 ordini non rimborsati per intero."
+
+
+def test_next_to_nothing_is_nothing_and_not_less():
+    assert in_words(-0.001, "2", "en") == "0.00"
+    assert in_words(-0.01, "day|days", "it") == "0 days"
 
 
 @pytest.mark.parametrize(
@@ -261,7 +287,9 @@ def test_the_sentences_about_silence_and_orders_say_exactly_hers(everyone):
     checked = 0
     for i, hers in enumerate(said["en"]):
         for reason in (reason for reason in hers if reason.subject == "rhythm"):
-            rhythm = re.match(r"Ordered every ([\d.]+) days?, silent for (\d+)", reason.text)
+            rhythm = re.match(
+                r"Order(?:ed|s) every ([\d.]+) days?, (?:silent for|most recently) (\d+)(?:\.| days? ago)", reason.text
+            )
             if rhythm:
                 checked += 1
                 assert abs(float(rhythm[1]) - facts.column("mean_gap_days")[i]) <= 0.5

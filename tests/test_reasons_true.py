@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from features.events import DAY_US
+from features.lifecycle import Status
 from models.sentences import SENTENCES, Row
 from models.subjects import SUBJECTS
 from serving.answers import answer
@@ -124,9 +125,12 @@ def test_rhythm_and_silence(people):
         sentence, silence = said_of(facts, row, "rhythm"), her.silence()
         gaps = np.diff(her.days).astype("timedelta64[D]").astype(int)
         rhythm = re.match(r"Ordered every ([\d.]+) days?, silent for (\d+)\.", sentence)
-        if rhythm:
-            assert close(float(rhythm[1]), gaps.mean())
-            assert int(rhythm[2]) == silence
+        within = re.match(r"Orders every ([\d.]+) days?, most recently (\d+) days? ago\.", sentence)
+        if found := rhythm or within:
+            assert close(float(found[1]), gaps.mean())
+            assert int(found[2]) == silence
+            is_warm = Status(int(facts.column("activity_status")[row])) in (Status.active, Status.reactivated)
+            assert (is_warm and silence <= gaps.mean()) == bool(within)
         elif found := re.match(r"Ordered (once|on one day only), (\d+) days? ago", sentence):
             assert int(found[2]) == silence
             assert len(gaps) == 0

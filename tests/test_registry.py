@@ -162,3 +162,14 @@ def test_a_champion_that_cannot_be_read_is_no_champion_to_compare_with(place, fi
     finally:
         stored.write_text(content)
     assert "cannot be read" in caplog.text
+
+
+def test_a_fit_of_an_earlier_day_does_not_take_the_place_of_a_champion_that_knows_more(fitted, events, capsys):
+    before = versions("clv")
+    assert (
+        main(["fit", "--events", str(events), "--horizon-days", "60", "--model", "clv", "--as-of", "2024-09-30"]) == 0
+    )
+    told = capsys.readouterr().out
+    assert "NO  clv: newest data: up to 2024-09-30 (expected not before the champion's 2024-11-25)" in told
+    assert "the champions stay" in told
+    assert versions("clv") | {"challenger": before["challenger"]} == before

@@ -19,7 +19,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +26,16 @@ from pyarrow import parquet
 
 from features.commands import add, add_engine, add_events, check_day, now_us, run
 from features.errors import RitornoError
-from features.events import day_of
+from features.events import DAY_US, day_of
 from features.ingest import load_log
 from features.lifecycle import Policy
 from features.log import EventLog
 from features.mapping import read_mapping
 from features.store import open_store
 from features.windows import Plan
+from models.sentences import in_words
 from models.worth import Terms
+from training import arguments as option
 from training.shops import SHOPS, events_of
 
 
@@ -48,7 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
     test = add(commands, "backtest", _backtest, "the ladder on held-out time, the list replayed; registers nothing")
     _log_options(test)
     test.add_argument(
-        "--top", type=_members, default=100, metavar="N", help="members of each replayed list (default %(default)s)"
+        "--top",
+        type=option.members,
+        default=100,
+        metavar="N",
+        help="members of each replayed list (default %(default)s)",
     )
     _predict_options(
         add(commands, "predict", _predict, "fit on a file up to a day, predict everybody known by then; no registry")
@@ -77,11 +82,11 @@ def _fit_options(fit: argparse.ArgumentParser) -> None:
         help="make the new models champion: if the gate passes them (auto, default), never or always",
     )  # fmt: skip
     fit.add_argument(
-        "--margin", type=_margin, default=1.0, metavar="SHARE",
+        "--margin", type=option.margin, default=1.0, metavar="SHARE",
         help="share of spend that is the shop's: customer value is told in it, above 0 to 1 (default: spend itself)",
     )  # fmt: skip
     fit.add_argument(
-        "--discount-rate", type=_rate, default=0.0, metavar="RATE",
+        "--discount-rate", type=option.rate, default=0.0, metavar="RATE",
         help="a year's, 0.1 for 10 %%: money that comes later counts less (default: 0)",
     )  # fmt: skip
 
@@ -98,7 +103,10 @@ def _log_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--as-of", metavar="DATE", help="last day to look at (its end, UTC; default: the log's last)")
     parser.add_argument(
-        "--horizon-days", type=_days, metavar="N", help="days ahead, 1 to 3650 (default: read off the shop's own gaps)"
+        "--horizon-days",
+        type=option.days,
+        metavar="N",
+        help="days ahead, 1 to 3650 (default: read off the shop's own gaps)",
     )
 
 
@@ -110,7 +118,7 @@ def _predict_options(predict: argparse.ArgumentParser) -> None:
     predict.add_argument("--events", required=True, help="CSV, Parquet or Arrow with at least customer_id, ts, amount")
     add_events(predict)
     predict.add_argument("--as-of", required=True, metavar="DATE", help="last day that may be looked at (its end, UTC)")
-    predict.add_argument("--horizon-days", required=True, type=_days, metavar="N", help="days ahead, 1 to 3650")
+    predict.add_argument("--horizon-days", required=True, type=option.days, metavar="N", help="days ahead, 1 to 3650")
     predict.add_argument("--out", required=True, type=Path, metavar="FILE.csv", help="CSV to write")
 
 
@@ -137,36 +145,6 @@ def _demo_options(demo: argparse.ArgumentParser) -> None:
     )
 
 
-def _days(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 3650:
-        raise argparse.ArgumentTypeError(f"found '{text}', expected 1 to 3650 days")
-    return int(text)
-
-
-def _members(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"found '{text}', expected a whole number above 0, such as 100")
-    return int(text)
-
-
-def _margin(text: str) -> float:
-    return _between(text, lambda share: 0 < share <= 1, "a share above 0 and up to 1, such as 0.4")
-
-
-def _rate(text: str) -> float:
-    return _between(text, lambda rate: 0 <= rate <= 5, "a yearly rate from 0 to 5, such as 0.1")
-
-
-def _between(text: str, fits: Callable[[float], bool], expected: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = float("nan")
-    if not fits(number):
-        raise argparse.ArgumentTypeError(f"found '{text}', expected {expected}")
-    return number
-
-
 def _log(options: argparse.Namespace) -> EventLog:
     if options.events is None:
         return open_store(options.store)
@@ -182,25 +160,30 @@ def _fit(options: argparse.Namespace) -> None:
     from training.run import train
 
     names = registry.named(options.model)
-    as_of = check_day(options.as_of) if options.as_of else None
     terms = Terms(options.margin, options.discount_rate)
-    done = train(_log(options), as_of, options.horizon_days, names, options.promote, print, terms)
+    log = _log(options)
+    as_of = _as_of(options, log.data_through)
+    done = train(log, as_of, options.horizon_days, names, options.promote, print, terms)
     print(report.ladder(done.test))
     print(report.registered(done))
     print(f"MLflow run {done.run_id} in {registry.tracking_uri()}")
 
 
 def _backtest(options: argparse.Namespace) -> None:
-    from features.table import instant, shop_policy
+    from features.table import build, instant, shop_policy
     from training import report
     from training.backtest import backtest
     from training.replay import replay
+    from training.run import check_buyers
 
     log = _log(options)
-    now = instant(check_day(options.as_of) if options.as_of else log.data_through)
+    now = instant(_as_of(options, log.data_through))
     known = log.until(now)
-    horizon = options.horizon_days or shop_policy(known, now).horizon_days
-    print(f"Backtest over a horizon of {horizon} days")
+    policy = shop_policy(known, now, options.horizon_days)
+    check_buyers(build(known, [now], policy, ["orders"]), policy, log)
+    horizon = policy.horizon_days
+    days, past = (_counted(n, "day|days") for n in (horizon, (now - log.first_ts) // DAY_US))
+    print(f"Backtest over a horizon of {days}, on {past} of log")
     test = backtest(known, now, horizon, say=print)
     print(report.ladder(test))
     print()
@@ -213,37 +196,51 @@ def _predict(options: argparse.Namespace) -> None:
     log, checkup = load_log(options.events, now_us(), read_mapping(options.mapping, options.map), options.max_bad)
     for finding in checkup.findings:
         print(f"  {finding}")
-    as_of = check_day(options.as_of)
-    if (late := int((np.datetime64(as_of) - log.data_through).astype(int))) > 0:
-        print(
-            f"  warning: found events up to {log.data_through} only, {late:,} days before --as-of: whoever ordered "
-            "since is taken for silent. Load the newer events, or ask as of that day."
-        )
-    frame = predict(log, as_of, options.horizon_days)
+    frame = predict(log, _as_of(options, log.data_through), options.horizon_days)
     try:
         frame.to_csv(options.out, index=False)
     except OSError as error:
         raise _unwritable(options.out, error) from error
-    print(f"{len(frame):,} customers predicted over {options.horizon_days} days from {options.as_of}: {options.out}")
+    customers, days = _counted(len(frame), "customer|customers"), _counted(options.horizon_days, "day|days")
+    print(f"{customers} predicted over {days} from {options.as_of}: {options.out}")
 
 
 def _snapshots(options: argparse.Namespace) -> None:
     plan, policy, rows = _snapshots_on_spark(options) if options.engine == "spark" else _snapshots_here(options)
+    asked, after = options.horizon_days, _counted(plan.horizon_days, "day|days")
+    if asked and asked != plan.horizon_days:
+        print(
+            f"  warning: found too short a log for windows of {_counted(asked, 'day|days')}, expected nearly two: "
+            f"they are of {after}. Load more history, or ask for a shorter --horizon-days."
+        )
     days = ", ".join(str(day_of(t)) for t in plan.cutoffs) or "none: the log is too short"
     print(
-        f"{rows:,} snapshots written to {options.out}, each with what the {plan.horizon_days} days after brought "
+        f"{_counted(rows, 'snapshot|snapshots')} written to {options.out}, each with what the {after} after brought "
         f"(cut-offs {days}; policy {policy.version})"
     )
 
 
 def _as_of(options: argparse.Namespace, last_day: np.datetime64) -> str:
-    return check_day(options.as_of or str(last_day))
+    """The day asked for, or else the log's last; says so if the log ends before it."""
+    as_of = check_day(options.as_of or str(last_day))
+    if (late := int((np.datetime64(as_of) - last_day).astype(int))) > 0:
+        print(
+            f"  warning: found events up to {last_day} only, {_counted(late, 'day|days')} before --as-of: whoever "
+            "ordered since is taken for silent. Load the newer events, or ask as of that day."
+        )
+    return as_of
+
+
+def _counted(number: int, noun: str) -> str:
+    return in_words(number, noun, "en")
 
 
 def _snapshots_here(options: argparse.Namespace) -> tuple[Plan, Policy, int]:
+    from training.run import check_begun
     from training.snapshots import snapshot_schema, snapshots
 
     log = _log(options)
+    check_begun(log, check_day(options.as_of or str(log.data_through)))
     plan, policy, batches = snapshots(log, _as_of(options, log.data_through), options.horizon_days)
     rows = 0
     try:
@@ -274,10 +271,12 @@ def _promote(options: argparse.Namespace) -> None:
     from training import registry
 
     registry.connect()
-    chosen = {name: registry.candidate(name, options.version) for name in registry.named(options.model)}
-    for name, number in chosen.items():  # all are there: now move them
-        _, before = registry.promote(name, number)
-        print(f"{name}: version {number} is champion" + (f"; version {before} is previous" if before else ""))
+    names = registry.named(options.model)
+    with registry.alone():
+        chosen = {name: registry.candidate(name, options.version) for name in names}
+        for name, number in chosen.items():  # all are there: now move them
+            _, before = registry.promote(name, number)
+            print(f"{name}: version {number} is champion" + (f"; version {before} is previous" if before else ""))
 
 
 def _rollback(options: argparse.Namespace) -> None:
@@ -285,11 +284,12 @@ def _rollback(options: argparse.Namespace) -> None:
 
     registry.connect()
     names = registry.named(options.model)
-    for name in names:
-        registry.before(name)  # raises before anything has moved
-    for name in names:
-        number, current = registry.rollback(name)
-        print(f"{name}: version {number} is champion again; version {current} stepped down")
+    with registry.alone():
+        for name in names:
+            registry.before(name)  # raises before anything has moved
+        for name in names:
+            number, current = registry.rollback(name)
+            print(f"{name}: version {number} is champion again; version {current} stepped down")
 
 
 def _simulate(options: argparse.Namespace) -> None:

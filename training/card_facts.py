@@ -12,24 +12,40 @@ from features.table import Table
 from models.bundle import Model
 from models.churn import ChurnModel
 from models.clv import ClvModel
+from models.sentences import in_words
 from training.backtest import OURS, Backtest, Fold
 
 Floats = npt.NDArray[np.float64]
 
 HIGH, LOW = 0.8, 0.5
 """Risk is called high above the 80th percentile of those not lapsed, low up to the 50th, as in serving.population."""
+FEW = 100  # customers: fewer are counted, not told per hundred
+TENTH = 10  # customers, of whom one is a tenth
+MOST_TOLD = 10.0  # times what was expected; beyond, how many times is a number of the expectation's smallness
 
 
 def how_good(model: Model, test: Backtest) -> list[str]:
     """The sentences; one that says so without held-out time."""
     if not test.folds:
         return [
-            "It could not be tested: the log is too short to hold any time out. Take its answers for a first guess, "
-            "and fit it again when there is more history."
+            "It could not be tested: there is too little past, or too few had ordered in it, to hold any time out. "
+            "Take its answers for a first guess, and fit it again when there is more history."
         ]
     if isinstance(model, ChurnModel):
         return [*_churn(test)]
     return [*_clv(test)] if isinstance(model, ClvModel) else [*_transition(test)]
+
+
+def tested_over(model: Model, test: Backtest) -> str:
+    """On how many days the sentences rest, and that they are fewer than asked about where they are; empty without."""
+    if not test.folds:
+        return ""
+    days, asked = (in_words(n, "day|days", "en") for n in (test.folds[0].horizon_days, model.card.horizon_days))
+    short = f" The log is too short to test {asked}: how good those are is not known." if asked != days else ""
+    return (
+        "Forecasts were made as if on past days, from what was known then, and compared with what came within "
+        f"{days}.{short}"
+    )
 
 
 def populations(table: Table) -> list[tuple[str, str, int]]:
@@ -47,8 +63,16 @@ def _churn(test: Backtest) -> Iterator[str]:
     high, low = _by_risk(test, said)
     for name, rows in (("high", high), ("low", low)):
         if rows.any():
-            seen, expected = _of_100(churned[rows].mean()), _of_100(said[rows].mean())
-            yield f"Of 100 customers called {name} risk, {seen} left; we had said {expected}."
+            seen, expected = churned[rows].mean(), said[rows].mean()
+            yield f"Of {_of_customers(int(rows.sum()), name, seen, expected)}."
+
+
+def _of_customers(number: int, called: str, seen: float, expected: float) -> str:
+    """Per hundred; of as many as there were, where they were fewer."""
+    if number >= FEW:
+        return f"100 customers called {called} risk, {_of_100(seen)} left; we had said {_of_100(expected)}"
+    customers = in_words(number, "customer|customers", "en")
+    return f"{customers} called {called} risk, {number * seen:.0f} left; we had said {number * expected:.1f}"
 
 
 def _by_risk(test: Backtest, said: Floats) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
@@ -66,22 +90,28 @@ def _by_risk(test: Backtest, said: Floats) -> tuple[npt.NDArray[np.bool_], npt.N
 def _clv(test: Backtest) -> Iterator[str]:
     spend, said = test.joined(lambda fold: fold.spend), test.forecast(OURS).spend
     if spend.sum() <= 0:
-        yield "Nobody spent anything on the days held out, so how good it is cannot be told."
+        what = "At least as much was given back as was spent" if spend.any() else "Nobody spent anything"
+        yield f"{what} on the days held out, so how good it is cannot be told."
         return
     yield (
-        f"For every 100 of money that we expected, {_of_100(spend.sum() / max(said.sum(), 1e-9))} came"
+        f"For every 100 of money that we expected, {_per_100(spend.sum(), said.sum())} came"
         f" ({', '.join(_came(fold) for fold in test.folds)})."
     )
+    if min(len(fold.spend) for fold in test.folds) < TENTH:
+        return
     tenth = np.concatenate([_top(fold.forecasts[OURS].spend) for fold in test.folds])
     yield (
         f"The tenth of the customers whom we called most valuable brought {_of_100(spend[tenth].sum() / spend.sum())} "
-        "% of all the money that came; a tenth by chance would bring 10 %."
+        f"% of all the money that came; as many by chance would bring {_of_100(tenth.mean())} %."
     )
 
 
 def _came(fold: Fold) -> str:
-    said = max(float(fold.forecasts[OURS].spend.sum()), 1e-9)
-    return f"from {fold.origin}: {_of_100(float(fold.spend.sum()) / said)}"
+    return f"from {fold.origin}: {_per_100(float(fold.spend.sum()), float(fold.forecasts[OURS].spend.sum()))}"
+
+
+def _per_100(came: float, said: float) -> str:
+    return "over 1,000" if came > MOST_TOLD * said else _of_100(came / max(said, 1e-9))
 
 
 def _top(values: Floats) -> npt.NDArray[np.bool_]:
@@ -102,4 +132,4 @@ def _transition(test: Backtest) -> Iterator[str]:
 
 
 def _of_100(share: float) -> str:
-    return f"{100 * float(share):.0f}"
+    return f"{100 * float(share):z.0f}"

@@ -17,10 +17,11 @@ from features.table import Table
 from models.bundle import Model
 from models.churn import ChurnModel
 from models.clv import ClvModel
+from models.sentences import in_words
 from models.worth import SPEND_ITSELF
 from training import plots
 from training.backtest import OURS, Backtest
-from training.card_facts import how_good, populations
+from training.card_facts import how_good, populations, tested_over
 from training.parts import Part, parts
 from training.replay import Replayed, in_all, verdict
 from training.report import COLUMNS, cell
@@ -33,9 +34,9 @@ TITLES = {
     "clv": "What each customer will be worth",
 }
 PREDICTS = {
-    "churn": "For every customer, the probability of not placing a single order within the next {days} days.",
-    "transition": "For every customer, how likely she is to stand in each stage and status {days} days from now.",
-    "clv": "For every customer, what she is expected to spend within the next {days} days, and bounds around it.",
+    "churn": "For every customer, the probability of not placing a single order within the next {days}.",
+    "transition": "For every customer, how likely she is to stand in each stage and status {days} from now.",
+    "clv": "For every customer, what she is expected to spend within the next {days}, and bounds around it.",
 }
 WHOM = {
     "churn": "Everybody with at least one order that was not fully refunded.",
@@ -61,7 +62,10 @@ CANNOT = {
 NEVER_SEEN = "What the shop has never been through (a first Christmas, a price war, a move) is in no forecast."
 BASES = {
     "ml": "trees and a linear model, learnt from the shop's own past, on top of a buy-till-you-die model",
-    "btyd": "a buy-till-you-die model fitted to the shop's orders; there was too little past to learn more from",
+    "btyd": (
+        "a buy-till-you-die model fitted to the shop's orders; there were too few customers, or too little told them "
+        "apart, to learn much more"
+    ),
     "rule": "the shop's average rate of repeat orders; there were too few of them to fit more",
 }
 
@@ -80,17 +84,21 @@ def as_html(model: Model, evidence: Evidence) -> str:
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page.filters["number"] = "{:,}".format
     card, test, is_churn = model.card, evidence.test, isinstance(model, ChurnModel)
-    list_verdict = verdict(evidence.replayed, card.horizon_days, card.currency) if is_churn else ""
+    held_out_days = test.folds[0].horizon_days if test.folds else card.horizon_days
+    list_verdict = verdict(evidence.replayed, held_out_days, card.currency) if is_churn else ""
+    listed = _listed(evidence.replayed)
     return page.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        card=card, title=TITLES[card.model], predicts=PREDICTS[card.model].format(days=card.horizon_days),
-        whom=WHOM[card.model], good=how_good(model, test), cannot=(*CANNOT[card.model], NEVER_SEEN),
+        card=card, title=TITLES[card.model], predicts=PREDICTS[card.model].format(days=_days(card.horizon_days)),
+        whom=WHOM[card.model], tested=tested_over(model, test), good=how_good(model, test),
+        cannot=(*CANNOT[card.model], NEVER_SEEN),
         basis=BASES[card.basis], list_verdict=list_verdict, terms=_terms(model),
         intervals=card.held_out if isinstance(model, ClvModel) else [],
         ladder=_ladder(card.ladder), parts=[_part(part) for part in parts(test)] if is_churn else [],
-        replayed=in_all(evidence.replayed) if is_churn else [], top=_listed(evidence.replayed),
+        replayed=in_all(evidence.replayed) if is_churn and listed else [], top=listed,
         populations=populations(evidence.today), plots=_plots(model, test),
         features=[CATALOGUE[name] for name in card.features],
-        policy=card.policy.to_dict(), ours=OURS, choice=_flat(card.choice), trained=_flat(card.trained),
+        policy=[(name, _said(value)) for name, value in card.policy.to_dict().items()],
+        ours=OURS, choice=_flat(card.choice), trained=_flat(card.trained),
     )  # fmt: skip
 
 
@@ -125,9 +133,18 @@ def _flat(fields: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
         if isinstance(value, dict):
             lines += _flat(value, f"{before}{name}.")
         else:
-            said = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            said = ", ".join(map(_said, value)) if isinstance(value, list | tuple) else _said(value)
             lines.append((f"{before}{name}".replace("_", " "), said or "none"))
     return lines
+
+
+def _said(value: Any) -> str:
+    """A number to five places at most; what is smaller is nothing."""
+    return f"{value:z.5f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+
+
+def _days(number: int) -> str:
+    return in_words(number, "day|days", "en")
 
 
 def _plots(model: Model, test: Backtest) -> list[tuple[str, Markup]]:

@@ -28,6 +28,7 @@ MOST_ROWS = 240_000  # of a large shop as many customers as give so many: four t
 class Dataset:
     """Everything a fit needs: today's table, the expectation of it, and what it can learn from.
 
+    asked_days: the horizon asked for, or the shop's own; the plan's is shorter where the log is too short for it.
     examples: everybody, leads included, and what came over the plan's horizon. recent: those with a kept order, over
     about half of that, so that there are more windows, and some begin nearer to today; see `lessons`.
     """
@@ -38,6 +39,7 @@ class Dataset:
     expecter: Expecter
     examples: Examples
     recent: Examples
+    asked_days: int
 
     @cached_property
     def buyers(self) -> Examples:
@@ -74,7 +76,7 @@ def assemble(log: EventLog, as_of: int | str, horizon_days: int | None = None) -
     short = plan(known, now, _short_horizon(layout.horizon_days, asked))
     some = _some_customers(known, MOST_ROWS // max(len(layout.cutoffs), len(short.cutoffs), 1))
     examples = outcome(some, build(some, layout.cutoffs, policy, dtype=np.float32), expecter, policy)
-    return Dataset(layout, policy, today, expecter, examples, _recent(some, short, expecter, policy))
+    return Dataset(layout, policy, today, expecter, examples, _recent(some, short, expecter, policy), asked)
 
 
 def _short_horizon(horizon_days: int, asked_days: int) -> int:

@@ -13,6 +13,7 @@ from features.table import Table
 from models.churn import ChurnModel
 from models.clv import ClvModel
 from models.expectation import Expectation
+from models.sentences import in_words
 from training.backtest import OURS, Backtest, Fold
 from training.evaluate import (
     Difference,
@@ -34,6 +35,8 @@ MOST_TOTAL_BIAS = 0.2  # of order days and of spend: total expected against tota
 MOST_LIST_REPLACED = 0.5
 LIST_SHARE = 0.1
 SHORTEST_LIST = 20
+FEWEST_TO_COMPARE = 10  # customers: drawn anew, one or two say the same every time, as if it were sure
+TOLD_DIGITS = 4  # of a difference; a closed shop, where all say 1 but for a millionth, has none
 
 
 @dataclass(frozen=True)
@@ -71,19 +74,37 @@ class Verdict:
         return "\n".join(lines)
 
 
-def judge(model: str, test: Backtest, replaced: float | None = None) -> Verdict:
+@dataclass(frozen=True)
+class Ages:
+    """The last day that a model learnt from (ISO), and the champion's of the same shop."""
+
+    ours: str
+    champions: str
+
+
+def judge(model: str, test: Backtest, replaced: float | None = None, ages: Ages | None = None) -> Verdict:
     """The verdict on a model from the backtest of its kind.
 
-    replaced: the share of its list that the champion would not have; None where that cannot be told.
+    replaced: the share of its list that the champion would not have; ages: beside the champion's. None where that
+    cannot be told.
     """
+    found = _backtest_checks(model, test, replaced)
+    if ages is not None:
+        is_newest = ages.ours >= ages.champions
+        found.append(
+            Check("newest data", f"up to {ages.ours}", f"not before the champion's {ages.champions}", is_newest)
+        )
+    return Verdict(model, tuple(found))
+
+
+def _backtest_checks(model: str, test: Backtest, replaced: float | None) -> list[Check]:
     if not test.folds:
-        unjudged = Check("held-out time", "none: the log is too short", "not needed to answer by the expectation", True)
-        return Verdict(model, (unjudged,))
+        return [Check("held-out time", "none: the log is too short", "not needed to answer by the expectation", True)]
     checks = {"churn": _churn_checks, "transition": _transition_checks, "clv": _clv_checks}[model](test)
     if replaced is not None:
         found, bound = f"{replaced:.0%} of the list replaced", f"at most {MOST_LIST_REPLACED:.0%}"
         checks.append(Check("stability", found, bound, replaced <= MOST_LIST_REPLACED))
-    return Verdict(model, tuple(checks))
+    return checks
 
 
 def list_replaced(candidate: ChurnModel | ClvModel, champion: ChurnModel | ClvModel, table: Table) -> float | None:
@@ -115,7 +136,7 @@ def _churn_checks(test: Backtest) -> list[Check]:
     one_fold = churn[: len(test.folds[0].customer)]
     bound = max(MOST_ECE, calibration_error_by_chance(one_fold))
     return [
-        _not_worse(f"log-loss against {best}", difference),
+        _not_worse(f"log-loss against {best}", difference, customer),
         Check("calibration (ECE)", f"{ece:.3f}", f"at most {bound:.2f}", ece <= bound),
         *_part_checks(parts(test), [parts(test, rung) for rung in losses if rung != OURS]),
     ]
@@ -135,25 +156,24 @@ def _part_checks(found: Sequence[Part], others: Sequence[Sequence[Part]]) -> Ite
         if bounds:
             worst = max(bounds, key=lambda part: abs(part.bias) - bounds[part])
             bound = bounds[worst]
-            text = f"{worst.bias:+.3f} ({worst.name}: predicted {worst.predicted:.3f}, seen {worst.seen:.3f})"
+            text = f"{worst.bias:+z.3f} ({worst.name}: predicted {worst.predicted:.3f}, seen {worst.seen:.3f})"
             yield Check(f"calibration by {kind}", text, f"within {bound:.2f}", abs(worst.bias) <= bound)
 
 
 def _transition_checks(test: Backtest) -> list[Check]:
     ours, markov = (np.concatenate([fold.transition[w] for fold in test.folds]) for w in (test.transition_weight, 0.0))
-    difference = compare_losses(ours, markov, test.joined(lambda f: f.known))
-    return [_not_worse("log-loss against the Markov matrix", difference)]
+    known = test.joined(lambda f: f.known)
+    return [_not_worse("log-loss against the Markov matrix", compare_losses(ours, markov, known), known)]
 
 
 def _clv_checks(test: Backtest) -> list[Check]:
     spend = test.joined(lambda f: f.spend)
     ginis = {rung: normalised_gini(spend, test.forecast(rung).spend) for rung in test.folds[0].forecasts}
     best = max((rung for rung in ginis if rung != OURS), key=lambda rung: ginis[rung])
-    difference = compare_ginis(
-        spend, test.forecast(OURS).spend, test.forecast(best).spend, test.joined(lambda f: f.customer)
-    )
+    customer = test.joined(lambda f: f.customer)
+    difference = compare_ginis(spend, test.forecast(OURS).spend, test.forecast(best).spend, customer)
     return [
-        _not_worse(f"normalised Gini of spend against {best} (theirs − ours)", difference),
+        _not_worse(f"normalised Gini of spend against {best} (theirs − ours)", difference, customer),
         _total_check("order days", test, lambda fold: fold.order_days, lambda expected: expected.order_days),
         _total_check("spend", test, lambda fold: fold.spend, lambda expected: expected.spend),
     ]
@@ -181,12 +201,16 @@ def _total_check(
     )
     nearest = min(abs(float(biases_of(rung).mean())) for rung in judged[0].forecasts if rung != OURS)
     bias, bound = float(biases.mean()), max(MOST_TOTAL_BIAS + 2 * max(between, alone), nearest)
-    each = ", ".join(f"{one:+.0%}" for one in biases)
+    each = ", ".join(f"{one:+z.0%}" for one in biases)
     return Check(
-        f"total {what} expected against seen", f"{bias:+.1%} ({each})", f"within {bound:.0%}", abs(bias) <= bound
+        f"total {what} expected against seen", f"{bias:+z.1%} ({each})", f"within {bound:.0%}", abs(bias) <= bound
     )
 
 
-def _not_worse(name: str, difference: Difference) -> Check:
-    found = f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}], {difference.verdict}"
-    return Check(name, found, "not above 0 beyond its interval", not difference.low > 0)
+def _not_worse(name: str, difference: Difference, customer: npt.NDArray[np.str_]) -> Check:
+    if (few := len(np.unique(customer))) < FEWEST_TO_COMPARE:
+        found = f"{difference.mean:+z.4f}, of {in_words(few, 'customer|customers', 'en')}"
+        return Check(name, found, f"not judged by fewer than {FEWEST_TO_COMPARE}", True)
+    told = Difference(*(round(x, TOLD_DIGITS) for x in (difference.mean, difference.low, difference.high)))
+    found = f"{told.mean:+z.4f} [{told.low:+z.4f}, {told.high:+z.4f}], {told.verdict}"
+    return Check(name, found, "not above 0 beyond its interval", not told.low > 0)

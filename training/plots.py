@@ -16,7 +16,7 @@ def calibration(bins: Sequence[Mapping[str, Any]]) -> Figure:
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.8")
-    axes.plot([b["predicted"] for b in bins], [b["seen"] for b in bins], marker="o")
+    axes.plot([b["predicted"] for b in bins], [b["seen"] for b in bins], marker="o", clip_on=False)
     axes.set(
         xlabel="churn probability we said",
         ylabel="share that did leave",

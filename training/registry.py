@@ -11,7 +11,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,12 @@ import xgboost as xgb
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, Schema
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 import models.pyfunc
 from features.errors import RitornoError
 from features.table import Table
+from models import registry_file
 from models.bundle import MODELS, Model, load, made_up_inputs, save
 from training.fit import AnyMade
 
@@ -39,6 +41,7 @@ MANNERS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # by default a server that is not there is asked for minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
+MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's words for a name it does not know
 REQUIREMENTS = ("numba", "numpy", "pandas", "pyarrow", "scipy", "tqdm")
 
 
@@ -47,14 +50,20 @@ class RegistryError(RitornoError):
 
 
 @contextmanager
+def answering(*more: type[Exception]) -> Iterator[None]:
+    """What MLflow or its database refuse (and `more`), as a RegistryError."""
+    refused: tuple[type[Exception], ...] = (MlflowException, SQLAlchemyError, *more)
+    try:
+        yield
+    except refused as error:
+        raise RegistryError(_unreachable(error)) from error
+
+
+@contextmanager
 def run(name: str) -> Iterator[str]:
     """An MLflow run (the one `mlflow run` started, if it did); gives its id. Raises RegistryError."""
     connect()
-    try:
-        active = mlflow.start_run(run_name=name)
-    except MlflowException as error:
-        raise RegistryError(_unreachable(error)) from error
-    with active:
+    with answering(), mlflow.start_run(run_name=name) as active:
         yield active.info.run_id
 
 
@@ -62,11 +71,14 @@ def connect() -> None:
     """Make MLflow quiet and quick to give up, and see that it answers. Raises RegistryError."""
     for name, value in MANNERS.items():
         os.environ.setdefault(name, value)
-    for chatty in ("mlflow", "alembic"):
+    for chatty in ("mlflow", "alembic", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # what it cannot do is said once, by us
     try:
         _reach_database(tracking_uri())
-        _client().search_registered_models(max_results=1)
+        for uri in (tracking_uri(), mlflow.get_registry_uri()):
+            registry_file.begin(uri, _touch)
+        _touch(tracking_uri(), mlflow.get_registry_uri())
     except Exception as error:  # a missing driver, a damaged database: each speaks in its own words
         raise RegistryError(_unreachable(error)) from error
 
@@ -77,26 +89,40 @@ def _reach_database(uri: str) -> None:
         sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool).connect().close()
 
 
+def _touch(uri: str, registry_uri: str | None = None) -> None:
+    mlflow.MlflowClient(uri, registry_uri or uri).search_registered_models(max_results=1)
+
+
+def alone() -> AbstractContextManager[None]:
+    """For what moves several aliases: one process at a time, where the registry is a file."""
+    return registry_file.alone(str(mlflow.get_registry_uri()))
+
+
+@answering(OSError)
 def log_metrics(prefix: str, measures: Mapping[str, float]) -> None:
     """Numbers of one subject; those that do not exist (nan) are left out."""
     mlflow.log_metrics({f"{prefix}_{name}": float(value) for name, value in measures.items() if np.isfinite(value)})
 
 
+@answering(OSError)
 def log_params(params: Mapping[str, Any]) -> None:
     """Parameters under names of ours (`mlflow run` has logged its own under theirs)."""
     mlflow.log_params({f"fit_{name}": value for name, value in params.items()})
 
 
+@answering(OSError)
 def log_text(text: str, file: str) -> None:
     """A text artefact of the run."""
     mlflow.log_text(text, file)
 
 
+@answering(OSError)
 def log_figure(figure: Any, file: str) -> None:
     """A plot as an artefact of the run."""
     mlflow.log_figure(figure, file)
 
 
+@answering(OSError)
 def register(made: AnyMade) -> str:
     """Log the model in the active run, register it under its name as challenger; its version."""
     name = made.model.name
@@ -128,6 +154,7 @@ def write_model(made: AnyMade, folder: Path) -> None:
     load(folder)  # refuses what serving would refuse
 
 
+@answering()
 def promote(name: str, number: str | None = None) -> tuple[str, str | None]:
     """Make a version (default: the challenger) champion; gives its number and the one it replaces, now `previous`."""
     number = candidate(name, number)
@@ -144,11 +171,14 @@ def candidate(name: str, number: str | None = None) -> str:
     try:
         return str(_client().get_model_version(name, found).version)
     except MlflowException as error:
+        if error.error_code not in MISSING:
+            raise RegistryError(_unreachable(error)) from error
         raise RegistryError(
             f"promote: found no version {found} of '{name}' ({error.message}). Name one that MLflow lists."
         ) from error
 
 
+@answering()
 def rollback(name: str) -> tuple[str, str]:
     """Make the previous champion champion again; gives its number and the one that steps down."""
     number, current = before(name)
@@ -172,7 +202,7 @@ def alias_version(name: str, alias: str) -> str | None:
     try:
         return str(_client().get_model_version_by_alias(name, alias).version)
     except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if error.error_code in MISSING:
             return None
         raise RegistryError(_unreachable(error)) from error
 
@@ -236,7 +266,21 @@ def _signature(model: Model) -> ModelSignature:
     )
 
 
-def _unreachable(error: Exception) -> str:
-    why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+def _unreachable(error: BaseException) -> str:
+    why = (str(_origin(error)).strip().splitlines() or [type(error).__name__])[0][:200]
     where = f"mlflow: {tracking_uri()} cannot be used ({why})"
+    if why == "database is locked":
+        return f"{where}, expected one that nobody else is writing to. Try again, or use a server: MLFLOW_TRACKING_URI."
+    if isinstance(error, OSError):  # its artefacts' folder
+        return f"{where}, expected one to write to. Run it where you may write, or name a server: MLFLOW_TRACKING_URI."
     return f"{where}, expected a tracking server or database that answers. Check MLFLOW_TRACKING_URI."
+
+
+def _origin(error: BaseException) -> BaseException:
+    """The database driver's own words, if it is they that MLflow passes on."""
+    at: BaseException | None = error
+    while at is not None:
+        if isinstance(at, DBAPIError) and at.orig is not None:
+            return at.orig
+        at = at.__cause__ or at.__context__
+    return error

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.lifecycle import Status
+from models.sentences import in_words
 from models.worth import value_at_risk
 from training.backtest import OURS, Backtest, Fold
 
@@ -76,8 +77,9 @@ def verdict(rows: list[Replayed], horizon_days: int, currency: str = "") -> str:
         return ""
     best = max(totals.values(), key=lambda row: row.lost)
     unit = f" {currency}" if currency else ""
+    days = in_words(horizon_days, "day|days", "en")
     said = f"Of {ours.customers:,} on the at-risk list, {ours.left:,} left; we had said {ours.said_left:,.0f}."
-    money = f"With them went {ours.lost:,.0f}{unit} that they used to spend in {horizon_days} days"
+    money = f"With them went {ours.lost:z,.0f}{unit} that they used to spend in {days}"
     against = f"with those of the best simple list ({best.list.replace('_', ' ')}) {best.lost:,.0f}{unit}"
     return f"{said} {money}; {against}."
 

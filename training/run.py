@@ -11,13 +11,16 @@ import pandas as pd
 
 from features.errors import EventsError
 from features.events import day_of
+from features.lifecycle import Policy
 from features.log import EventLog
-from features.table import AsOf, instant
+from features.table import AsOf, Table, instant
 from models.bundle import Model
+from models.card import Card
 from models.churn import ChurnModel
 from models.clv import ClvModel
 from models.intervals import fit_interval, joined
 from models.links import ORDER_DAYS, PURCHASE, SPEND
+from models.sentences import in_words
 from models.transition import TransitionModel
 from models.worth import SPEND_ITSELF, Terms
 from training import plots, registry
@@ -27,7 +30,7 @@ from training.choice import choice_at
 from training.dataset import Dataset, assemble
 from training.evaluate import calibration_bins
 from training.fit import AnyMade, Fit
-from training.gate import Verdict, judge, list_replaced
+from training.gate import Ages, Verdict, judge, list_replaced
 from training.held_out import held_out
 from training.replay import replay, to_dicts
 from training.spread import spread_of
@@ -67,8 +70,9 @@ def train(
     """
     now = instant(as_of if as_of is not None else log.data_through)
     dataset = checked(assemble(log, now, horizon_days), log)
-    horizon = horizon_days or dataset.policy.horizon_days
-    say(f"{len(dataset.today):,} customers as of {day_of(now)}, horizon {horizon} days")
+    horizon = dataset.asked_days
+    customers, days = in_words(len(dataset.today), "customer|customers", "en"), in_words(horizon, "day|days", "en")
+    say(f"{customers} as of {day_of(now)}, horizon {days}")
     say(f"learning from {len(dataset.examples):,} rows at {len(dataset.plan.cutoffs)} earlier cut-offs")
     with registry.run("ritorno fit") as run_id:
         test = backtest(log.until(now), now, dataset.plan.horizon_days, say=say)
@@ -104,19 +108,29 @@ def predict(log: EventLog, as_of: AsOf, horizon_days: int) -> pd.DataFrame:
 
 
 def checked(dataset: Dataset, log: EventLog) -> Dataset:
-    """The dataset made of a log, if there is anybody in it. Raises EventsError."""
-    until = day_of(dataset.plan.as_of)
-    if not len(dataset.today):
-        raise EventsError(
-            f"events: found none up to {until}, expected at least one: the log begins on {day_of(log.first_ts)}. "
-            "Choose a later --as-of."
-        )
-    if not (dataset.today.column("orders") > 0).any():
+    """The dataset made of a log, if there is anybody in it who ordered. Raises EventsError."""
+    check_buyers(dataset.today, dataset.policy, log)
+    return dataset
+
+
+def check_buyers(today: Table, policy: Policy, log: EventLog) -> None:
+    """Raises EventsError unless the log had somebody with a kept order by the table's as_of."""
+    until = day_of(int(today.as_ofs[-1]))
+    check_begun(log, until)
+    if not (today.column("orders") > 0).any():
         raise EventsError(
             f"events: found no kept order up to {until}, expected at least one. "
-            f"Load orders (event {dataset.policy.goal_event}), or choose a later --as-of."
+            f"Load orders (event {policy.goal_event}), or choose a later --as-of."
         )
-    return dataset
+
+
+def check_begun(log: EventLog, as_of: AsOf) -> None:
+    """Raises EventsError unless the log has an event by as_of."""
+    if log.first_ts > instant(as_of):
+        raise EventsError(
+            f"events: found none up to {as_of}, expected at least one: the log begins on {day_of(log.first_ts)}. "
+            "Choose a later --as-of."
+        )
 
 
 def finished(made: AnyMade, test: Backtest, terms: Terms = SPEND_ITSELF) -> AnyMade:
@@ -174,7 +188,8 @@ def log_run(dataset: Dataset, evidence: Evidence, horizon_days: int) -> None:
 
 def _register(made: AnyMade, evidence: Evidence, dataset: Dataset) -> Registered:
     name = made.model.name
-    verdict = judge(name, evidence.test, _replaced(made, dataset))
+    champion = registry.champion(name)
+    verdict = judge(name, evidence.test, _replaced(made, champion, dataset), _ages(made.model.card, champion))
     made = _with_model(made, replace(made.model, card=replace(made.model.card, gate=verdict.to_dict())))
     version = registry.register(made)
     registry.log_text(made.model.card.to_json(), f"cards/{name}.json")
@@ -200,17 +215,24 @@ def _promoted(done: list[Registered], promote: str, say: Say) -> list[Registered
             )
         )
     if wanted:
-        for model in done:
-            registry.promote(model.name, model.version)
+        with registry.alone():
+            for model in done:
+                registry.promote(model.name, model.version)
     return [replace(model, is_champion=wanted) for model in done]
 
 
-def _replaced(made: AnyMade, dataset: Dataset) -> float | None:
+def _ages(card: Card, champion: Model | None) -> Ages | None:
+    """The days of both; None where the champion is another shop's, or there is none."""
+    if champion is None or (champion.card.shop, champion.card.currency) != (card.shop, card.currency):
+        return None
+    return Ages(card.as_of, champion.card.as_of)
+
+
+def _replaced(made: AnyMade, champion: Model | None, dataset: Dataset) -> float | None:
     """Share of the new model's list that today's champion would not have; None where there is none to compare with."""
     model = made.model
     if isinstance(model, TransitionModel):
         return None
-    champion = registry.champion(model.name)
     if not isinstance(champion, ChurnModel | ClvModel) or champion.card.fingerprint != model.card.fingerprint:
         return None
     ours, theirs = model.card, champion.card

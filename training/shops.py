@@ -25,16 +25,25 @@ def events_of(shop: str, folder: Path) -> Path:
         )
     path = folder / "events.parquet"
     if not path.exists():
-        making = folder.with_name(f".{folder.name}-{os.getpid()}")
-        making.mkdir(parents=True, exist_ok=True)
-        SHOPS[shop](making)
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in sorted(
-            making.iterdir(), key=lambda file: file.name == path.name
-        ):  # the events last: then all is there
-            file.replace(folder / file.name)
-        making.rmdir()
+        try:
+            _make(shop, folder, path.name)
+        except OSError as error:
+            raise EventsError(
+                f"shop: cannot write {folder} ({error.strerror or error}), expected a folder for the events of {shop}. "
+                "Run it where you may write, or name a file with --events."
+            ) from error
     return path
+
+
+def _make(shop: str, folder: Path, last: str) -> None:
+    """The shop's files, aside first; the events last: where they are, all is there."""
+    making = folder.with_name(f".{folder.name}-{os.getpid()}")
+    making.mkdir(parents=True, exist_ok=True)
+    SHOPS[shop](making)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in sorted(making.iterdir(), key=lambda file: file.name == last):
+        file.replace(folder / file.name)
+    making.rmdir()
 
 
 def _cdnow(folder: Path) -> None:
