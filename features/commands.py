@@ -102,7 +102,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--partitions", type=_partitions, metavar="N",
-        help="with Spark: partitions of customers (default: spark.sql.shuffle.partitions)",
+        help="with Spark: partitions of customers (default: one for 500,000 events, at least one a core)",
     )  # fmt: skip
     parser.add_argument(
         "--quarantine", metavar="DIR", help="with Spark: where bad rows are written (default: --out with -quarantine)"

@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     lists.add_argument("--lang", choices=("en", "it"), default="en", help="language of the reasons (default en)")
     lists.add_argument("--limit", type=int, metavar="N", help="at most so many customers (default: all)")
     score = add(commands, "score", _score, "write every customer's score")
-    _add_file(score, "scores.csv")
+    _add_file(score, "scores.csv", "CSV to write; with Spark, a folder of Parquet")
     add_engine(score)
     score.add_argument("--events", help="with Spark: Parquet to read: a file, a folder or a glob")
     add_events(score)
@@ -115,13 +115,11 @@ def _add_fold(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--with-parent", action="store_true", help=argparse.SUPPRESS)  # end when standard input closes
 
 
-def _add_file(parser: argparse.ArgumentParser, out: str) -> None:
+def _add_file(parser: argparse.ArgumentParser, out: str, what: str = "CSV to write") -> None:
     add_store(parser)
     add_places(parser)
     _add_as_of(parser)
-    parser.add_argument(
-        "--out", default=out, metavar="FILE", help="CSV to write; with Spark, a folder of Parquet (default %(default)s)"
-    )
+    parser.add_argument("--out", default=out, metavar="FILE", help=f"{what} (default %(default)s)")
     parser.add_argument(
         "--publish", action="store_true",
         help="bring the registry's champions first (default: only where none were published yet)",

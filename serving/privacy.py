@@ -34,7 +34,7 @@ Place = Literal["events", "posted_events", "previous_scores", "job_files", "quar
 
 BEYOND = (
     "Files that were downloaded or written by commands, backups, and the database or warehouse that events came from "
-    "are not covered. Models hold no customer's data. Answers kept for an Idempotency-Key go within an hour."
+    "are not covered. Models hold no customer's data."
 )
 MONTHS = 24
 

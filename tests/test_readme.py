@@ -34,6 +34,7 @@ def test_every_command_in_the_readme_exists_with_its_options(command, options):
     assert done.returncode == 0, done.stderr
     for option in re.findall(r"--[a-z-]+", options):
         assert option in done.stdout
+    assert "--engine" in done.stdout or "Spark" not in done.stdout
 
 
 def test_every_file_in_the_map_exists():
