@@ -36,6 +36,18 @@ def test_publish_brings_the_champions_and_does_nothing_when_they_are_here(root):
     assert publish(root) is None
 
 
+def test_another_publisher_that_was_quicker_is_no_failure(root, monkeypatch):
+    def overtaken(folder):
+        champions = load_champions(folder)
+        if folder.name.startswith(".building"):
+            shutil.copytree(folder, root / FIRST)
+        return champions
+
+    monkeypatch.setattr("serving.publish.load_champions", overtaken)
+    assert publish(root) == root / FIRST == bundles.current(root)
+    assert bundles.refusal(root) is None
+
+
 def test_a_promotion_flips_the_pointer_and_a_rollback_flips_it_back(root):
     publish(root)
     registry.promote("churn", "2")
