@@ -32,9 +32,10 @@ HEAD = struct.Struct(">32sQI")
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer, and the hash of the request that it was given to."""
+    """An answer, and the hash of the request that it was given to. route: by which logs and metrics name it."""
 
     digest: bytes
+    route: str
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes
@@ -59,15 +60,15 @@ class Held:
         if not length or len(rest) != length or zlib.crc32(rest) != checksum:  # a power cut may leave zeros
             return None
         first, _, body = rest.partition(b"\n")
-        status, headers = json.loads(first)
-        return Answer(digest, status, [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers], body)
+        route, status, headers = json.loads(first)
+        return Answer(digest, route, status, [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers], body)
 
     def write(self, answer: Answer) -> None:
         """Keep an answer; on a full disk it is not kept."""
         if self.handle is None:
             return
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers]
-        rest = json.dumps([answer.status, headers]).encode() + b"\n" + answer.body
+        rest = json.dumps([answer.route, answer.status, headers]).encode() + b"\n" + answer.body
         with suppress(OSError), open(self.handle, "r+b", closefd=False) as file:
             file.truncate(0)
             file.seek(HEAD.size)

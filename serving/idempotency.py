@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -52,7 +53,9 @@ class Idempotency:
         before = held.read()
         if before is None:
             await self._first(held, digest, scope, receive, send)
-        elif before.digest == digest:
+            return
+        scope["route"] = SimpleNamespace(path=before.route)  # for logs and metrics: no router comes to say so
+        if before.digest == digest:
             headers = [*before.headers, (b"idempotency-replayed", b"true")]
             await send({"type": "http.response.start", "status": before.status, "headers": headers})
             await send({"type": "http.response.body", "body": before.body})
@@ -70,7 +73,8 @@ class Idempotency:
                 start, *rest = said
                 if start["status"] < 500:
                     body = b"".join(each.get("body", b"") for each in rest)
-                    held.write(Answer(digest, start["status"], list(start["headers"]), body))
+                    route = getattr(scope.get("route"), "path", "")
+                    held.write(Answer(digest, route, start["status"], list(start["headers"]), body))
             await send(message)
 
         await self.app(scope, receive, noted)

@@ -62,6 +62,14 @@ def test_a_request_is_one_line_with_its_routes_template(app, asker, lines, recor
     assert (unknown["route"], unknown["status"]) == ("none", 404)
 
 
+def test_what_is_answered_again_counts_for_its_route(app, asker, lines):
+    ask = asker(app)
+    for name in ("ann", "ann", "bob"):  # at first, again, and with another body
+        ask("POST", "/v1/scores", json={"customer_ids": [name]}, headers={"Idempotency-Key": "seen"})
+    assert [line["status"] for line in lines()] == [200, 200, 422]
+    assert {line["route"] for line in lines()} == {"/v1/scores"}
+
+
 def test_probes_are_not_logged_unless_asked_for(app, asker, lines):
     for path in ("/healthz", "/readyz", "/version", "/metrics"):
         asker(app)("GET", path)
