@@ -264,8 +264,8 @@ def _publish(options: argparse.Namespace) -> None:
     from serving.publish import publish, watch
 
     if options.watch:
-        watch(root, options.poll, say=lambda text: print(text, file=sys.stderr, flush=True))
-    bundle = publish(root)
+        watch(root, options.poll, say=lambda text: print(text, file=sys.stderr, flush=True), store=options.store)
+    bundle = publish(root, store=options.store)
     print(f"published {bundle.name} to {root}" if bundle else f"up to date: {bundles.current(root)}")
 
 
@@ -283,7 +283,7 @@ def _champions(options: argparse.Namespace) -> Champions:
     if options.publish or bundles.current(root) is None:
         from serving.publish import publish
 
-        publish(root)
+        publish(root, store=options.store)
     bundle = bundles.current(root)
     assert bundle  # publish has raised otherwise
     print(f"models {bundle.name} from {root}")

@@ -20,8 +20,10 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from features.errors import StoreError
+from features.store import open_store
 from models import registry_file
-from models.bundle import MODELS, load_champions
+from models.bundle import MODELS, check_shop, load_champions
 from models.errors import ModelError
 from serving import bundles
 from serving.errors import PublishError, Refused
@@ -45,17 +47,18 @@ MLFLOW_DEFAULTS = {  # unless the environment says otherwise
 }
 
 
-def publish(root: Path, alias: str = "champion") -> Path | None:
+def publish(root: Path, alias: str = "champion", store: Path | None = None) -> Path | None:
     """Bring the bundle folder up to the registry; the new bundle, or None when it is up to date.
 
-    Raises PublishError when the registry cannot be read or its champions cannot be served; the old bundle stays.
+    store: whose customers are served; None takes any shop's models. Raises PublishError when the registry cannot be
+    read or its champions cannot be served; the old bundle stays.
     """
-    return _bring(root, _looked_up(root, alias))
+    return _bring(root, _looked_up(root, alias), store)
 
 
 def watch(
     root: Path, poll_seconds: float, alias: str = "champion", wait: Callable[[float], object] = time.sleep,
-    say: Callable[[str], object] = logger.info,
+    say: Callable[[str], object] = logger.info, store: Path | None = None,
 ) -> None:  # fmt: skip
     """Publish whenever the alias moves, until the process ends.
 
@@ -68,7 +71,7 @@ def watch(
             wanted = _looked_up(root, alias)
             attempt = attempt if attempt and attempt.wanted == wanted else _Attempt(wanted, poll_seconds)
             if attempt.is_due(poll_seconds):
-                if bundle := _bring(root, wanted):
+                if bundle := _bring(root, wanted, store):
                     say(f"published {bundle.name} to {root}")
                 attempt, trouble = None, ""
         except PublishError as error:
@@ -101,10 +104,11 @@ class _Attempt:
         self.pause_seconds = max(self.pause_seconds, min(2 * self.pause_seconds, LONGEST_PAUSE))
 
 
-def _bring(root: Path, wanted: Champions) -> Path | None:
+def _bring(root: Path, wanted: Champions, store: Path | None) -> Path | None:
     try:
         bundle = None if _holds(bundles.current(root), wanted) else _assembled(root, wanted)
         if bundle:
+            _check_shop(bundle, store)
             bundles.flip(root, bundle)
         bundles.refuse(root, None)
     except ModelError as error:
@@ -115,6 +119,25 @@ def _bring(root: Path, wanted: Champions) -> Path | None:
         why = f"cannot write {root} ({error.strerror or error}). Make room there, or choose a writable --bundle."
         raise _noted(root, PublishError(f"publish: {_named(wanted)} could not be brought here: {why}")) from error
     return bundle
+
+
+def _check_shop(bundle: Path, store: Path | None) -> None:
+    """Raises PublishError if these are of another shop than the store; it may be loaded anew, so they are tried again.
+
+    A service that was started with them would have nothing to answer with, where the old ones would do.
+    """
+    try:
+        log = open_store(store) if store else None
+    except StoreError:
+        log = None
+    if log is None:  # not loaded yet
+        return
+    champions = load_champions(bundle)
+    try:
+        for model in (champions.churn, champions.transition, champions.clv):
+            check_shop(model.card, log)
+    except ModelError as error:
+        raise PublishError(str(error)) from error
 
 
 def _looked_up(root: Path, alias: str) -> Champions:

@@ -7,13 +7,14 @@ import signal
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
 import pytest
 from service_fixtures import running
 
-from features.store import open_store
+from features.store import open_store, write_store
 from models.bundle import MODELS, load_champions
 from serving import bundles
 from serving.__main__ import main
@@ -54,6 +55,19 @@ def test_a_promotion_flips_the_pointer_and_a_rollback_flips_it_back(root):
     assert publish(root) == root / SECOND == bundles.current(root)
     registry.rollback("churn")
     assert publish(root) == root / FIRST == bundles.current(root)
+
+
+def test_another_shops_champions_leave_the_old_ones_in_place_until_the_store_is_theirs(root, shelf, shop, tmp_path):
+    publish(root, store=shelf / "store")
+    registry.promote("churn", "2")
+    write_store(replace(shop, currency="JPY"), tmp_path / "store")
+    with pytest.raises(PublishError, match=r"churn-2.* of another shop .*MLFLOW_TRACKING_URI") as told:
+        publish(root, store=tmp_path / "store")
+    assert not isinstance(told.value, Refused)  # it is tried again
+    assert (bundles.current(root), bundles.refusal(root)) == (root / FIRST, str(told.value))
+    write_store(shop, tmp_path / "store")
+    assert publish(root, store=tmp_path / "store") == root / SECOND == bundles.current(root)
+    assert bundles.refusal(root) is None
 
 
 def test_a_broken_champion_leaves_the_old_one_serving_and_readyz_says_why(root, shelf, asker, started):
