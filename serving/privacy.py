@@ -34,8 +34,8 @@ Place = Literal["events", "posted_events", "previous_scores", "job_files", "quar
 
 BEYOND = (
     "Files that were downloaded or written by commands, backups, and the database or warehouse that events came from "
-    "are not covered. Models hold no customer's data. What an Idempotency-Key kept of her in the same seconds goes within "
-    "an hour."
+    "are not covered. Models hold no customer's data. What an Idempotency-Key kept of her in the same seconds goes "
+    "within an hour."
 )
 MONTHS = 24
 

@@ -98,7 +98,6 @@ def test_an_erased_customer_is_in_no_file_any_more_and_the_receipt_says_how_many
     assert {everybody, hers} & {path.name for path in at.jobs.iterdir()} == set()
     assert (at.store / "quarantine-1.csv").read_text() == f"customer_id,ts,reason\nbob,{LONG},bad\n"
     assert "warehouse" in receipt["not_covered"]
-    assert "Idempotency-Key" not in receipt["not_covered"]  # its answers have gone too
 
 
 def test_the_service_knows_her_no_more_and_everybody_else_as_before(ask, app, at, her, records):
