@@ -231,11 +231,12 @@ async def open_loop(kind: Kind, port: int, per_second: float, seconds: int) -> l
     async def ask(i: int, due: float) -> None:
         path, body = kind.requests[i % len(kind.requests)]
         reader, writer = await free.get()
-        head = f"{kind.method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = f"{kind.method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
         answered = await reader.readuntil(b"\r\n\r\n")
         length = re.search(rb"content-length: (\d+)", answered, re.IGNORECASE)
         assert length, answered
+        assert answered.startswith(b"HTTP/1.1 200"), answered  # a refusal is quick
         await reader.readexactly(int(length[1]))
         waits.append((time.perf_counter() - due) * 1e3)
         free.put_nowait((reader, writer))
