@@ -25,6 +25,7 @@ pytestmark = pytest.mark.slow
 
 REQUESTS = int(os.environ.get("RITORNO_CONTRACT_REQUESTS", "400"))
 ACCEPTED = ["2xx", "3xx", "401", "403", "404", "409", "410", "413", "429"]
+REFUSED = ["400", "401", "403", "404", "405", "406", "409", "410", "415", "422", "428", "429"]  # 410: by its cursor
 AT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 REFUSES_WELL_FORMED = {
     "POST /v1/scores/jobs": "a text that is no CSV of ids, bytes that are no Parquet",
@@ -48,6 +49,7 @@ def schema(place, started, tmp_path_factory):
     described = schemathesis.openapi.from_asgi("/openapi.json", app, headers=headers)
     # a cursor of another list and more customers than fit are well-formed, and refused
     described.config.checks.positive_data_acceptance.expected_statuses = ACCEPTED
+    described.config.checks.negative_data_rejection.expected_statuses = REFUSED
     return described, headers
 
 

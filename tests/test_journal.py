@@ -100,6 +100,7 @@ def test_a_line_of_the_journal_is_json_with_a_checksum(own_place, started, asker
     assert json.loads(text)["events"][0]["customer_id"] == "ann"
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_what_one_acknowledged_all_see(own_place, records):
     name = records[3].customer_id
     with running(own_place / "store", "--workers", "2") as service:

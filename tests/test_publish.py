@@ -254,6 +254,7 @@ def following(shelf, root):
     return running(shelf / "store", "--bundle", str(root), "--poll", "0.2", publish=True)
 
 
+@pytest.mark.slow
 def test_a_running_service_answers_with_a_promoted_model_without_a_restart_or_a_failed_request(root, shelf):
     customer = open_store(shelf / "store").ids[0]
     with following(shelf, root) as service:  # nothing was published: it did so itself
@@ -277,6 +278,7 @@ def test_the_publisher_does_not_outlive_a_killed_service(root, shelf):
     wait_for(lambda: is_gone(publisher), seconds=10)
 
 
+@pytest.mark.slow
 def test_a_publisher_that_died_is_reported_and_started_again(root, shelf):
     customer = open_store(shelf / "store").ids[0]
     publish(root)

@@ -69,6 +69,7 @@ def test_what_is_no_file_is_left_to_mlflow(tmp_path):
         pass
 
 
+@pytest.mark.slow
 def test_commands_that_come_first_at_once_all_find_a_sound_registry(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "MLFLOW_TRACKING_URI": ""}
     commands = [["training", "promote"], ["training", "rollback"], ["serving", "publish", "--bundle", "bundle"]]

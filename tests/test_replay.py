@@ -107,6 +107,7 @@ def test_those_our_list_loses_used_to_spend_more_than_those_of_a_rule_by_rhythm_
     assert abs(rows["at_risk"].left - rows["at_risk"].said_left) < 0.25 * rows["at_risk"].customers
 
 
+@pytest.mark.slow
 def test_by_command(tmp_path, capsys, simulated):
     simulated.events.to_parquet(tmp_path / "events.parquet")
     asked = ["backtest", "--events", str(tmp_path / "events.parquet"), "--horizon-days", "60", "--as-of", "2024-06-01"]
