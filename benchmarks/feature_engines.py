@@ -196,20 +196,20 @@ class Polars:
             yield _polars_query(log.lazy(), orders.lazy(), as_of).collect()
 
 
-def _polars_query(log, orders, as_of: int):  # type: ignore[no-untyped-def]
+def _polars_query(log, orders, as_of: int):  # type: ignore[no-untyped-def]  # as above
     import polars as pl
 
     c = pl.col
     event, ts, amount, channel, net, day = (c(n) for n in ("event", "ts", "amount", "channel", "net", "day"))
     today = as_of // DAY_US
 
-    def within(days: int):  # type: ignore[no-untyped-def]
+    def within(days: int):  # type: ignore[no-untyped-def]  # as above
         return ts > as_of - days * DAY_US
 
-    def total(condition, value=1):  # type: ignore[no-untyped-def]
+    def total(condition, value=1):  # type: ignore[no-untyped-def]  # as above
         return pl.when(condition).then(value).otherwise(0).cast(pl.Int64).sum()
 
-    def ratio(top, bottom):  # type: ignore[no-untyped-def]
+    def ratio(top, bottom):  # type: ignore[no-untyped-def]  # as above
         return pl.when(bottom != 0).then(top.cast(pl.Float64) / bottom.cast(pl.Float64))
 
     log, orders = log.filter(ts <= as_of), orders.filter(ts <= as_of)

@@ -111,6 +111,12 @@ def load_champions(folder: Path) -> Champions:
     return Champions(**models, versions=versions)
 
 
+def check_champions(champions: Champions, log: EventLog) -> None:
+    """Raises ModelError if one of the models was fitted on another shop's events than these."""
+    for model in (champions.churn, champions.transition, champions.clv):
+        check_shop(model.card, log)
+
+
 def check_shop(card: Card, log: EventLog) -> None:
     """Raises ModelError if the model was fitted on another shop's events than these."""
     if (card.shop and log.shop and card.shop != log.shop) or (

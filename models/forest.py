@@ -64,7 +64,7 @@ class Forest:
             _walk(wide, *self._full, out)  # type: ignore[call-arg]  # mypy sees the dispatcher, not what it calls
         else:
             with ONE_AT_A_TIME:
-                _walk_parallel(wide, *self._full, out)  # type: ignore[call-arg]
+                _walk_parallel(wide, *self._full, out)  # type: ignore[call-arg]  # of unpacked arrays
         return out
 
     def contributions(self, rows: npt.NDArray[np.floating], output: int = 0) -> tuple[Float64s, float]:

@@ -42,7 +42,7 @@ class Explainer:
         if self.tables is not None:
             _look_up(wide, times, *self.tables, out)  # type: ignore[call-arg]  # mypy sees the dispatcher, not what it calls
         else:
-            _explain(wide, times, *self.leaves, self.weights, out)  # type: ignore[call-arg]
+            _explain(wide, times, *self.leaves, self.weights, out)  # type: ignore[call-arg]  # of unpacked arrays
 
 
 def explainer(nodes: Arrays, roots: Sequence[int]) -> Explainer:
@@ -124,7 +124,7 @@ def _tables(
     starts = [np.cumsum([0, *map(len, parts)]) for parts in (conditions, slots, paths)]
     numbers_at, numbers = np.cumsum([0, *sizes]), np.zeros(sum(sizes))
     slot_feature = np.array([column for tree in slots for column in tree], np.int64)
-    _fill(*leaves, bit, *starts, numbers_at, slot_feature, weights, numbers)  # type: ignore[call-arg]
+    _fill(*leaves, bit, *starts, numbers_at, slot_feature, weights, numbers)  # type: ignore[call-arg]  # of unpacked arrays
     return (
         starts[0], starts[1], numbers_at, feature[every].astype(np.int64), value[every], default_left[every],
         slot_feature, numbers,

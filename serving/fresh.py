@@ -112,7 +112,7 @@ class Fresh:
         customer_id, events = customer
         posted = self.live.of(customer_id)
         base = self._log(customer_id, posted) if posted else None
-        return self.scorer.fields_of_events([(customer_id, events)], scored_at, explain, lang, base)[0]  # type: ignore[list-item]
+        return self.scorer.fields_of_events([(customer_id, events)], scored_at, explain, lang, base)[0]  # type: ignore[list-item]  # as they came
 
     def _log(self, customer_id: str, posted: Posted) -> EventLog:
         """Her stored and posted events, in the store's codes."""

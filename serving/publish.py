@@ -23,7 +23,7 @@ from typing import Any
 from features.errors import StoreError
 from features.store import open_store
 from models import registry_file
-from models.bundle import MODELS, check_shop, load_champions
+from models.bundle import MODELS, check_champions, load_champions
 from models.errors import ModelError
 from serving import bundles
 from serving.errors import PublishError, Refused
@@ -134,8 +134,7 @@ def _check_shop(bundle: Path, store: Path | None) -> None:
         return
     champions = load_champions(bundle)
     try:
-        for model in (champions.churn, champions.transition, champions.clv):
-            check_shop(model.card, log)
+        check_champions(champions, log)
     except ModelError as error:
         raise PublishError(str(error)) from error
 

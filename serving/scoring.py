@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from features.events import DAY_US, day_of
 from features.log import EventLog
-from models.bundle import Champions, check_shop
+from models.bundle import Champions, check_champions
 from models.changes import Change, changes_from
 from models.reasons import Language, Reason, reasons_from, sentence
 from serving.answers import Answers, Floats, answer
@@ -60,8 +60,7 @@ class Scorer:
         kept: where the probabilities of earlier days are (`serving.previous`). Raises ModelError if a champion was
         fitted on another shop.
         """
-        for model in (champions.churn, champions.transition, champions.clv):
-            check_shop(model.card, log)
+        check_champions(champions, log)
         instant = end_of_day(log.last_ts if as_of is None else as_of)
         sheet = everybody(champions, log, instant)
         previous = None if kept is None else before(kept, log, instant)

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from features.log import EventLog
 from features.spark import SparkLog
-from models.bundle import Champions, check_shop
+from models.bundle import Champions, check_champions
 from serving import sheet
 from serving.answers import answer
 from serving.arrow import score_schema
@@ -38,8 +38,7 @@ def scores(log: SparkLog, champions: Champions, scored_at: dt.datetime, as_of: i
 
     Raises ModelError if a champion was fitted on another shop.
     """
-    for model in (champions.churn, champions.transition, champions.clv):
-        check_shop(model.card, log.shop)
+    check_champions(champions, log.shop)
     instant = end_of_day(log.last_ts if as_of is None else as_of)
     sent = log.rows.sparkSession.sparkContext.broadcast(champions)
     found = log.map(partial(_standing_by, sent=sent, as_of=instant), STANDING).toArrow()
